@@ -1,0 +1,1 @@
+"""The event bus: topics, subscriptions, responders and exchanges, without IO."""

@@ -1,0 +1,1 @@
+"""The one machine that a binding drives."""

@@ -1,0 +1,133 @@
+"""Every error that pipebus raises, in one tree.
+
+Two questions sort them: whose fault, and what to answer. `LocalProtocolError` is misuse by the
+program and is raised; `RemoteProtocolError` is the peer's and carries the status to answer with.
+"""
+
+
+class PipebusError(Exception):
+    """The root: `except PipebusError` catches everything below and nothing else."""
+
+
+class RegistrationError(PipebusError):
+    """A handler, route or pattern cannot be what it was declared to be."""
+
+
+class LocalProtocolError(PipebusError):
+    """A machine was used in a way its state does not allow: a bug in the caller."""
+
+
+class RemoteProtocolError(PipebusError):
+    """The peer broke the protocol.
+
+    `status_hint` is the HTTP status a server answers with (default 400).
+    """
+
+    def __init__(self, message: str, status_hint: int = 400) -> None:
+        super().__init__(message)
+        self.status_hint = status_hint
+
+
+class CodecError(PipebusError):
+    """Bytes that do not decode, an object that does not encode, or input over the bound."""
+
+
+# --- the bus ---------------------------------------------------------------------------------
+
+
+class WouldBlock(PipebusError):
+    """`publish_nowait` met a full lossless queue; nothing was delivered to anyone."""
+
+
+class WouldDeadlock(PipebusError):
+    """Waiting here would wait for itself; `path` names the chain, first and last the same."""
+
+    def __init__(self, path: tuple[str, ...]) -> None:
+        super().__init__("would wait for itself: " + " -> ".join(path))
+        self.path = path
+
+
+class PublishTimeout(PipebusError):
+    """A publish waited `publish_timeout` seconds for room in a lossless queue."""
+
+
+class RequestError(PipebusError):
+    """A bus request that ended in anything but a reply."""
+
+
+class NoResponder(RequestError):
+    """Nobody answers this topic; known at once."""
+
+
+class Rejected(RequestError):
+    """Every responder was busy and the group's queue was full, or the bus is draining."""
+
+
+class RequestTimeout(RequestError):
+    """No reply before the deadline."""
+
+
+class ResponderFailed(RequestError):
+    """The responder raised; its exception is `__cause__`."""
+
+
+class RequestCancelled(RequestError):
+    """The request was cancelled; `reason` is `disconnect`, `caller` or `shutdown`."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+# --- streams and the HTTP client -------------------------------------------------------------
+
+
+class StreamInterrupted(PipebusError):
+    """A body being read or written ended before its end (peer gone, timeout, shutdown)."""
+
+
+class ClientError(PipebusError):
+    """An outgoing HTTP call that did not get its response."""
+
+
+class ConnectError(ClientError):
+    """Name resolution, TCP, UNIX socket or TLS connection failed at every address."""
+
+
+class ClientTimeout(ClientError):
+    """One of the call's timeouts ran out; the subclass says which."""
+
+
+class ConnectTimeout(ClientTimeout):
+    """No connection within `Timeouts.connect` seconds."""
+
+
+class PoolTimeout(ClientTimeout):
+    """No free connection slot within `Timeouts.pool` seconds."""
+
+
+class WriteTimeout(ClientTimeout):
+    """The peer took no byte of the request for `Timeouts.write` seconds."""
+
+
+class ReadTimeout(ClientTimeout):
+    """The peer sent no byte for `Timeouts.read` seconds."""
+
+
+class TotalTimeout(ClientTimeout):
+    """The whole call took longer than `Timeouts.total` seconds."""
+
+
+class UpstreamProtocolError(ClientError, RemoteProtocolError):
+    """The server on the other side of an outgoing call broke HTTP (or closed too early)."""
+
+    def __init__(self, message: str) -> None:
+        RemoteProtocolError.__init__(self, message, 502)
+
+
+class ResponseTooLarge(ClientError):
+    """A response head or a buffered (decoded) body exceeded its limit."""
+
+
+class NeedsRuntime(PipebusError):
+    """A handler awaited something other than its context while stepped in virtual time."""

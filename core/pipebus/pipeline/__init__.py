@@ -1,0 +1,1 @@
+"""What a user declares (data only) and what a handler is given (protocols)."""

@@ -1,0 +1,1 @@
+"""Accumulators on plain numbers."""

@@ -1,0 +1,1 @@
+"""Virtual time, a handler stepper and a simulated network, for users' tests and our own."""
