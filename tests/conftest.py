@@ -1,0 +1,64 @@
+"""What every test has: hypothesis profiles, the `peer` marker, and no silent skip under CI."""
+
+import gc
+import os
+import re
+import shutil
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from hypothesis import settings
+
+CI = os.environ.get("CI") == "true"
+MISSING_TOOL = re.compile(r"is not installed|could not import|not found", re.IGNORECASE)
+
+# A deadline measures the machine and not the code, so neither profile has one. CI repeats the same
+# examples on every run, so that a red run is about the change; at home new ones are looked for.
+settings.register_profile("local", deadline=None, print_blob=True)
+settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True, database=None)
+settings.load_profile("ci" if CI else "local")
+
+HERE = Path(__file__).parent
+OPENS_THINGS = {HERE / "bindings", HERE / "cli", HERE / "peers"}
+
+R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("peer"):
+        (name,) = mark.args
+        if shutil.which(name) is None:
+            pytest.skip(f"{name} is not installed")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    return fail_if_tool_is_missing((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    return fail_if_tool_is_missing((yield))
+
+
+def fail_if_tool_is_missing(report: R) -> R:
+    """Turn a skip for want of a tool into a failure under CI, where every tool is installed."""
+    if CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if MISSING_TOOL.search(reason):
+            report.outcome = "failed"
+            report.longrepr = f"under CI nothing is skipped: {reason}"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def collect_what_was_forgotten(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let a socket or coroutine that a test of the bindings forgot fail that test, not a later one.
+
+    Its ResourceWarning comes when it is collected, and pytest makes a failure of it.
+    """
+    yield
+    if not OPENS_THINGS.isdisjoint(request.path.parents):
+        gc.collect()
