@@ -4,6 +4,8 @@ Two questions sort them: whose fault, and what to answer. `LocalProtocolError` i
 program and is raised; `RemoteProtocolError` is the peer's and carries the status to answer with.
 """
 
+from collections.abc import Iterable, Mapping
+
 
 class PipebusError(Exception):
     """The root: `except PipebusError` catches everything below and nothing else."""
@@ -129,5 +131,48 @@ class ResponseTooLarge(ClientError):
     """A response head or a buffered (decoded) body exceeded its limit."""
 
 
+class CallCancelled(ClientError):
+    """An outgoing call ended by its owner, by its failing request body or by the client's close."""
+
+
 class NeedsRuntime(PipebusError):
     """A handler awaited something other than its context while stepped in virtual time."""
+
+
+# --- what a handler answers with -------------------------------------------------------------
+
+
+class HTTPError(PipebusError):
+    """Raised in a handler of a route to answer `status` as `application/problem+json`.
+
+    `status` 400-599 (RFC 9110 sections 15.5 and 15.6; anything else raises `ValueError`),
+    `detail` text for the client (none by default), `headers` more fields, such as
+    `[("www-authenticate", "Basic")]`.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str | None = None,
+        headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+    ) -> None:
+        if type(status) is not int or not 400 <= status <= 599:
+            msg = f"HTTPError's status must be an int from 400 to 599, not {status!r}"
+            raise ValueError(msg)
+        super().__init__(status, detail)
+        self.status = status
+        self.detail = detail
+        self.headers = headers
+
+    def __str__(self) -> str:
+        return str(self.status) if self.detail is None else f"{self.status}: {self.detail}"
+
+
+class BadRequestBody(HTTPError):
+    """The request's body is not what `Request.text()` or `Request.json()` was asked for: 400.
+
+    The decoder's own exception is `__cause__`; its text does not go to the client.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(400, detail)

@@ -198,7 +198,7 @@ class Response:
     the connection's to write; setting one raises `ValueError`, as does a CR, LF or NUL anywhere.
     """
 
-    __slots__ = ("body", "headers", "idle_timeout", "status", "stream_body")
+    __slots__ = ("body", "content_length", "headers", "idle_timeout", "status", "stream_body")
 
     def __init__(
         self,
@@ -214,6 +214,8 @@ class Response:
         if content_type is not None:
             self.headers.raw.append((b"content-type", content_type.encode("latin-1")))
         self.stream_body: AsyncIterable[bytes] | None = None
+        self.content_length: int | None = None
+        """The size of a streamed body in bytes where it is known; else it is sent chunked."""
         self.idle_timeout: bool = True
         """Whether `Limits.stream_idle` watches a streamed body; off for SSE."""
         check_response(self)
@@ -227,3 +229,34 @@ class Response:
     def json(cls, data: object, status: int = 200, headers: HeadersInput = ()) -> "Response":
         """Build an `application/json` response; `data` is anything msgspec encodes."""
         return cls(status, msgspec.json.encode(data), headers, content_type="application/json")
+
+    @classmethod
+    def problem(
+        cls,
+        status: int,
+        detail: str | None = None,
+        *,
+        title: str | None = None,
+        type: str | None = None,  # noqa: A002 (RFC 9457's name)
+        instance: str | None = None,
+        headers: HeadersInput = (),
+    ) -> "Response":
+        """Build an `application/problem+json` response (RFC 9457)."""
+        raise NotImplementedError
+
+    @classmethod
+    def stream(
+        cls,
+        chunks: AsyncIterable[bytes],
+        *,
+        status: int = 200,
+        headers: HeadersInput = (),
+        content_type: str | None = "application/octet-stream",
+        content_length: int | None = None,
+    ) -> "Response":
+        """Build a response whose body is produced chunk by chunk while it is sent."""
+        raise NotImplementedError
+
+
+def check_response(response: Response) -> None:
+    """Refuse, with `ValueError`, a response that cannot be sent as it is."""
