@@ -1,0 +1,104 @@
+"""Exchanges: one request, and exactly one outcome. The states are one table."""
+
+from typing import Final, Literal
+
+from pipebus.bus.event import Event
+from pipebus.bus.publisher import Publisher
+from pipebus.bus.responders import Group, Responder
+from pipebus.timers import Timed
+
+State = Literal["opening", "queued", "running", "streaming", "ended"]
+Outcome = Literal[
+    "replied", "failed", "timed_out", "no_responder", "rejected", "cancelled", "drained"
+]
+Input = Literal[
+    "start", "queue", "refuse", "reject", "drain", "expire", "cancel", "start_reply", "reply", "fail"
+]  # fmt: skip
+
+OUTCOMES: Final[tuple[Outcome, ...]] = (
+    "replied", "failed", "timed_out", "no_responder", "rejected", "cancelled", "drained",
+)  # fmt: skip
+
+TRANSITIONS: Final[dict[tuple[State, Input], tuple[State, Outcome | None]]] = {
+    # decided inside `Bus.open`: nobody but the bus sees an exchange that is opening
+    ("opening", "start"): ("running", None),
+    ("opening", "queue"): ("queued", None),
+    ("opening", "refuse"): ("ended", "no_responder"),
+    ("opening", "reject"): ("ended", "rejected"),
+    ("opening", "drain"): ("ended", "drained"),
+    ("opening", "expire"): ("ended", "timed_out"),
+    # in the group's queue, the deadline running
+    ("queued", "start"): ("running", None),
+    ("queued", "expire"): ("ended", "timed_out"),
+    ("queued", "cancel"): ("ended", "cancelled"),
+    # a responder has it
+    ("running", "start_reply"): ("streaming", None),
+    ("running", "reply"): ("ended", "replied"),
+    ("running", "fail"): ("ended", "failed"),
+    ("running", "expire"): ("ended", "timed_out"),
+    ("running", "cancel"): ("ended", "cancelled"),
+    # the head is out, so the deadline is met; `reply` is the end of the stream
+    ("streaming", "reply"): ("ended", "replied"),
+    ("streaming", "fail"): ("ended", "failed"),
+    ("streaming", "cancel"): ("ended", "cancelled"),
+}
+"""What each input does in each state. A missing key is misuse, but for replies after the end,
+which are discarded (`late` or `duplicate`), and for `cancel` and `expire` after it, which do
+nothing: whoever sends them cannot know."""
+
+
+class Exchange(Timed):
+    """An open request. It ends exactly once, with exactly one outcome.
+
+    All change is made by the bus; `answering` and `invocation` are the engine's.
+    """
+
+    __slots__ = (
+        "answering", "cancel_reason", "error", "group", "id", "in_output", "invocation", "outcome",
+        "owner", "publisher", "reply", "request", "responder", "response_started", "started",
+        "state", "timed",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        request: Event,
+        deadline: float,
+        *,
+        group: Group | None,
+        publisher: Publisher,
+        owner: object,
+        timed: bool,
+    ) -> None:
+        super().__init__()
+        self.deadline = deadline
+        self.deadline_reason = "request_timeout"
+        self.timed = timed
+        """Whether the bus's timers watch the deadline; else the opener calls `Bus.expire`."""
+        self.id = request.id
+        self.request = request
+        self.group = group
+        self.responder: Responder | None = None
+        """Who answers; set when a slot is free."""
+        self.state: State = "opening"
+        self.outcome: Outcome | None = None
+        self.response_started = False
+        """A streamed reply's head, or the whole reply, was accepted."""
+        self.reply: object = None
+        self.error: BaseException | None = None
+        """What the responder raised; outcome `failed`."""
+        self.cancel_reason = ""
+        """`disconnect`, `caller` or `shutdown`; outcome `cancelled`."""
+        self.publisher = publisher
+        self.owner = owner
+        """Who opened it, told at the end."""
+        self.invocation: object = None
+        """What runs to answer it; set by the engine."""
+        self.answering: Publisher | None = None
+        """The publisher of that invocation, an edge of the wait graph; set by the engine."""
+        self.started = False
+        """The engine was told to start it, and owes the bus one `released`."""
+        self.in_output = False
+        """It waits to be an output; the bus's own."""
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self.id} {self.request.type} {self.outcome or self.state}>"

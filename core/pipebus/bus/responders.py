@@ -1,0 +1,57 @@
+"""Responders: the group that answers one topic or route, round robin, with a bounded queue."""
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # an exchange knows its group and a group its exchanges
+    from pipebus.bus.exchange import Exchange
+
+
+class Responder:
+    """One handler that answers, and how many requests it may answer at once."""
+
+    __slots__ = ("concurrency", "group", "handler", "running")
+
+    def __init__(self, group: "Group", concurrency: int | None, handler: object) -> None:
+        self.group = group
+        self.concurrency = concurrency
+        """Requests at once; None for no bound."""
+        self.handler = handler
+        """What to run; opaque to the bus."""
+        self.running = 0
+        """Slots taken. A handler that outlives its exchange keeps its slot until `released`."""
+
+    def __repr__(self) -> str:
+        return f"<Responder {self.group.name} running={self.running}/{self.concurrency}>"
+
+
+class Group:
+    """The responders of one pattern or HTTP route. Exchanges wait in FIFO order for a free slot."""
+
+    __slots__ = ("active", "name", "next", "pattern", "queue", "queue_size", "responders")
+
+    def __init__(self, pattern: str, name: str, queue_size: int) -> None:
+        self.pattern = pattern
+        self.name = name
+        self.queue_size = queue_size
+        self.responders: list[Responder] = []
+        self.queue: deque[Exchange] = deque()
+        self.active: dict[Exchange, None] = {}
+        """Exchanges that hold a slot and have not been answered, oldest first."""
+        self.next = 0
+        """Whose turn it is; the bus's own."""
+
+    def pick(self) -> Responder | None:
+        """Choose the next responder with a free slot, round robin; None if all are busy."""
+        responders = self.responders
+        count = len(responders)
+        for offset in range(count):
+            index = (self.next + offset) % count
+            responder = responders[index]
+            if responder.concurrency is None or responder.running < responder.concurrency:
+                self.next = index + 1
+                return responder
+        return None
+
+    def __repr__(self) -> str:
+        return f"<Group {self.name} queued={len(self.queue)} active={len(self.active)}>"
