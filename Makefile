@@ -1,0 +1,86 @@
+# Everything here needs make and Python >= 3.11; the rest is set up in $(VENV) by the first target.
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PACKAGES := pipebus pipebus_anyio pipebus_asyncio pipebus_trio
+
+.PHONY: demo test check format lint walls types complete pytest coverage bench mutation docs clean
+.DELETE_ON_ERROR:
+
+demo: $(READY)
+	$(BIN)/pipebus demo $(DEMO_ARGS)
+
+# Checks, then every test with coverage. What pytest says comes last.
+test: check
+	$(MAKE) --no-print-directory pytest
+
+check: format lint walls types complete
+
+format: $(READY)
+	$(BIN)/ruff format --check
+
+lint: $(READY)
+	$(BIN)/ruff check
+
+walls: $(READY)
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python tests/walls/core_rules.py
+
+types: $(READY)
+	$(BIN)/mypy
+
+# Every public symbol has a complete type.
+complete: $(READY)
+	@for package in $(PACKAGES); do \
+		echo "$(BIN)/pyright --verifytypes $$package --ignoreexternal"; \
+		$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes $$package --ignoreexternal \
+			> $(VENV)/verifytypes.txt 2>&1 || { cat $(VENV)/verifytypes.txt; exit 1; }; \
+		grep 'Type completeness score' $(VENV)/verifytypes.txt; \
+	done
+
+# --dist loadgroup: tests that measure, or that share what is costly to set up, name a group.
+pytest: $(READY)
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report= $(PYTEST_ARGS)
+	$(MAKE) --no-print-directory coverage
+
+# Quiet while it holds, so that pytest's summary stays the last thing of `make test`.
+coverage: $(READY)
+	@echo "coverage with branches, core (100 %):"; \
+	$(BIN)/coverage report --include='core/*' --format=total --fail-under=100 || { \
+		$(BIN)/coverage report --include='core/*'; exit 1; }
+	@echo "coverage with branches, bindings (at least 95 %):"; \
+	$(BIN)/coverage report --include='bindings/*' --format=total --fail-under=95 || { \
+		$(BIN)/coverage report --include='bindings/*'; exit 1; }
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+mutation: $(READY)
+	$(BIN)/python -m tests.mutation $(MUTATION_ARGS)
+
+# Rewrites those parts of docs/ that are made from the code; tests fail while they are stale.
+docs: $(READY)
+	@for generator in docs/generate*.py; do \
+		echo "$(BIN)/python $$generator"; $(BIN)/python "$$generator" || exit 1; \
+	done
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .hypothesis .mutation .coverage .coverage.*
+	find core bindings tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The groups of pyproject.toml need the pip that constraints.txt names. hatchling comes from the dev
+# group, so the package itself is built with no second download.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "pipebus needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --group peers
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
+		--editable '.[cli,trio]'
+	@touch $@
