@@ -41,25 +41,30 @@ class TimerQueue:
     Time: `next_deadline`, `deadline_reason`, `next_due`.
     """
 
-    __slots__ = ("_forgotten", "_heap", "_serial")
+    __slots__ = ("_dead", "_heap", "_serial")
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timed]] = []
         self._serial = 0
-        self._forgotten = 0
+        self._dead = 0
 
     def __len__(self) -> int:
         """Count what is watched and has a deadline (a slow, exact count: for tests and reports)."""
-        return sum(
-            1
-            for when, _, timed in self._heap
-            if when == timed.queued_at and timed.deadline < INFINITY
+        return len(
+            {
+                timed
+                for when, _, timed in self._heap
+                if when == timed.queued_at and timed.deadline < INFINITY
+            }
         )
 
     def watch(self, timed: Timed) -> None:
         """Take note of `timed.deadline`; free unless it is earlier than what is queued."""
         if timed.deadline < timed.queued_at:
+            superseded = timed.queued_at < INFINITY
             timed.queued_at = timed.deadline
+            if superseded:
+                self._dead_entry()
             self._serial += 1
             heapq.heappush(self._heap, (timed.deadline, self._serial, timed))
 
@@ -68,15 +73,15 @@ class TimerQueue:
         timed.deadline = INFINITY
         if timed.queued_at < INFINITY:
             timed.queued_at = INFINITY
-            self._forgotten += 1
-            if self._forgotten > _COMPACT_FROM and self._forgotten * 2 > len(self._heap):
-                self._compact()
+            self._dead_entry()
 
-    def _compact(self) -> None:
-        """Drop dead entries once they are the majority, so that they never outlive live ones."""
-        self._heap = [entry for entry in self._heap if entry[0] == entry[2].queued_at]
-        heapq.heapify(self._heap)
-        self._forgotten = 0
+    def _dead_entry(self) -> None:
+        """Count one, and drop them all once they are the majority: memory follows what lives."""
+        self._dead += 1
+        if self._dead > _COMPACT_FROM and self._dead * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[0] == entry[2].queued_at]
+            heapq.heapify(self._heap)
+            self._dead = 0
 
     def _settle(self) -> Timed | None:
         """Correct or drop stale entries until the earliest is true; return its owner."""
@@ -93,7 +98,7 @@ class TimerQueue:
             else:
                 timed.queued_at = timed.deadline
                 heapq.heapreplace(heap, (timed.deadline, serial, timed))
-        self._forgotten = 0
+        self._dead = 0
         return None
 
     def next_deadline(self) -> float | None:

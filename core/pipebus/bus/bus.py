@@ -1,81 +1,59 @@
 """The bus: topics to subscriptions, requests to responders, replies to exchanges."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Final
 
-from pipebus.bus.counts import BusCounts
+from pipebus.bus.counts import Discard, ReplyDiscarded
 from pipebus.bus.event import Event
-from pipebus.bus.exchange import Exchange
+from pipebus.bus.exchange import TRANSITIONS, Exchange, Input, Outcome, State
 from pipebus.bus.publisher import Publisher
+from pipebus.bus.pubsub import Output, PubSub
 from pipebus.bus.responders import Group, Responder
-from pipebus.bus.subscription import Kind, Overflow, Subscription
-from pipebus.limits import Limits
+from pipebus.bus.topic import check_pattern
+from pipebus.bus.wait_graph import find_cycle
+from pipebus.errors import LocalProtocolError, RegistrationError, WouldDeadlock
+from pipebus.limits import INFINITY, Limits
 from pipebus.timers import TimerQueue
 from pipebus.wall_clock import WallClock
 
-Output = Subscription | Exchange | Publisher
+_REPLY: Final[dict[Discard, str]] = {
+    "late": "pipebus.reply.late",
+    "duplicate": "pipebus.reply.duplicate",
+    "unknown": "pipebus.reply.unknown",
+}
 
 
-class Lease(Protocol):
-    """Memory that is counted until every holder has let go."""
-
-    def retain(self) -> None:
-        """Count one more holder."""
-        ...
-
-    def release(self) -> None:
-        """Count one holder less."""
-        ...
-
-
-class Bus:
+class Bus(PubSub):
     """Routes events to listeners and pairs requests with replies; runs nothing itself.
 
     Registration: `subscribe`, `close`, `group`, `add_responder`. Mutators: `publish`,
     `publish_nowait`, `withdraw`, `hold`, `open`, `start_reply`, `reply`, `fail`, `cancel`,
     `expire`, `released`, `handler_error`, `drain`, `shutdown`. Outputs: `next_output`, then
     `take`, `find`, `listens`, `counts`, `open_exchanges`, `settled`. Time: exchanges are `Timed`
-    in the queue given. After any mutator pull `next_output` until it is None.
+    in the queue given. After any mutator, and after timers, pull `next_output` until it is None.
     """
+
+    __slots__ = ("_open", "_patterns", "_timers", "draining")
 
     def __init__(
         self, *, id_prefix: str, limits: Limits, timers: TimerQueue, clock: WallClock
     ) -> None:
-        self.counts = BusCounts()
+        super().__init__(id_prefix=id_prefix, limits=limits, clock=clock)
+        self._timers = timers
+        self._open: dict[str, Exchange] = {}
         self.draining = False
 
     @property
     def open_exchanges(self) -> int:
         """How many exchanges have not ended."""
-        raise NotImplementedError
+        return len(self._open)
 
     @property
     def settled(self) -> bool:
         """Whether nothing is open and every lossless queue is empty: a drain may end."""
-        raise NotImplementedError
-
-    def subscribe(
-        self,
-        pattern: str,
-        now: float,
-        *,
-        kind: Kind = "subscriber",
-        maxsize: int | None = None,
-        overflow: Overflow | None = None,
-        where: Mapping[str, str] | None = None,
-        owner: object = None,
-    ) -> Subscription:
-        """Queue the events that match `pattern` from now on.
-
-        `maxsize` events (default `Limits.subscription_queue`); `overflow` defaults to `block` for
-        a subscriber and `drop_oldest` for a tap. Raises `RegistrationError`, also for a tap that
-        blocks.
-        """
-        raise NotImplementedError
-
-    def close(self, sub: Subscription, now: float) -> None:
-        """End a subscription; queued and parked events are dropped{closed}, publishers resume."""
-        raise NotImplementedError
+        return not self._open and not any(
+            sub.queue for sub in self._subs.values() if sub.overflow == "block"
+        )
 
     def group(
         self, pattern: str, *, name: str = "", queue_size: int | None = None, routed: bool = True
@@ -86,63 +64,25 @@ class Bus:
         `queue_size` defaults to `Limits.responder_queue`. Raises `RegistrationError` for a bad
         pattern or one that is taken.
         """
-        raise NotImplementedError
+        if queue_size is None:
+            queue_size = self._limits.responder_queue
+        elif queue_size < 0:
+            msg = f"the queue of {pattern!r} must hold 0 or more requests, not {queue_size}"
+            raise RegistrationError(msg)
+        group = Group(pattern, name or pattern, queue_size)
+        if routed:
+            check_pattern(pattern)
+            self._router.add_group(group)
+        return group
 
     def add_responder(self, group: Group, *, concurrency: int | None, handler: object) -> Responder:
         """Add one responder with `concurrency` slots (None: no bound) to `group`."""
-        raise NotImplementedError
-
-    def listens(self, topic: str) -> bool:
-        """Say whether any subscription matches `topic`, filters aside."""
-        raise NotImplementedError
-
-    def publish(
-        self,
-        topic: str,
-        data: object,
-        now: float,
-        *,
-        publisher: Publisher,
-        cause: Event | None = None,
-        subject: str = "",
-        metadata: Mapping[str, str] | None = None,
-        traceparent: str = "",
-        correlation_id: str = "",
-    ) -> Event:
-        """Deliver an event to every match; where a lossless queue is full it parks.
-
-        Afterwards `publisher.paused` may be True. Raises `WouldDeadlock`, and then nothing was
-        delivered; `ValueError` for a bad topic.
-        """
-        raise NotImplementedError
-
-    def publish_nowait(
-        self,
-        topic: str,
-        data: object,
-        now: float,
-        *,
-        publisher: Publisher,
-        cause: Event | None = None,
-        subject: str = "",
-        metadata: Mapping[str, str] | None = None,
-        traceparent: str = "",
-        correlation_id: str = "",
-    ) -> Event:
-        """Deliver an event to every match at once, or raise `WouldBlock` and deliver to none."""
-        raise NotImplementedError
-
-    def withdraw(self, publisher: Publisher, reason: str, now: float) -> None:
-        """Drop what `publisher` has parked, counted dropped{reason} and announced; it resumes."""
-        raise NotImplementedError
-
-    def take(self, sub: Subscription, now: float) -> Event | None:
-        """Return the oldest queued event, and let a parked one in; None if there is none."""
-        raise NotImplementedError
-
-    def hold(self, event: Event, lease: Lease) -> None:
-        """Keep `lease` while a queue or a parked place holds `event`; right after publish/open."""
-        raise NotImplementedError
+        if concurrency is not None and concurrency < 1:
+            msg = f"a responder of {group.name!r} needs at least 1 slot, not {concurrency}"
+            raise RegistrationError(msg)
+        responder = Responder(group, concurrency, handler)
+        group.responders.append(responder)
+        return responder
 
     def open(
         self,
@@ -167,52 +107,105 @@ class Bus:
         (`outcome` is set, and it is no output). Raises `WouldDeadlock` and then nothing happened;
         `ValueError` for a bad topic.
         """
-        raise NotImplementedError
+        route = self._routes.get(topic) or self._router.find(topic)
+        if group is None:
+            group = route.group
+        if cause is not None and cause.deadline is not None and cause.deadline < deadline:
+            deadline = cause.deadline
+        event = self._event(
+            topic, data, now, publisher, cause, subject, metadata, traceparent, correlation_id,
+            deadline if deadline < INFINITY else None,
+        )  # fmt: skip
+        for sub in route.blocking:
+            if len(sub.queue) >= sub.maxsize:
+                self._check_wait(sub, event, publisher)
+        exchange = Exchange(
+            event, deadline, bus=self, group=group, publisher=publisher, owner=owner, timed=timed
+        )
+        self._admit(exchange, now, nested=cause is not None)
+        self._deliver(route, event, publisher)
+        return exchange
 
     def start_reply(self, exchange: Exchange, now: float) -> bool:
-        """Accept the head of a streamed reply: the deadline is met. False if it came too late."""
-        raise NotImplementedError
+        """Accept the head of a streamed reply: the deadline is met. False if discarded."""
+        if not self._settle(exchange, "start_reply", now):
+            return self._discard(exchange, now)
+        exchange.response_started = True
+        self._clear_deadline(exchange)
+        return True
 
     def reply(self, exchange: Exchange, result: object, now: float) -> bool:
         """End with a reply (or the end of a streamed one); False if discarded."""
-        raise NotImplementedError
+        if not self._settle(exchange, "reply", now):
+            return self._discard(exchange, now)
+        exchange.response_started = True
+        exchange.reply = result
+        return True
 
     def fail(self, exchange: Exchange, error: BaseException, now: float) -> bool:
         """End with the responder's exception; False if discarded."""
-        raise NotImplementedError
+        if not self._settle(exchange, "fail", now):
+            return self._discard(exchange, now)
+        exchange.error = error
+        return True
 
     def cancel(self, exchange: Exchange, reason: str, now: float) -> bool:
         """End without a reply: `reason` is disconnect, caller or shutdown. False if it is over."""
-        raise NotImplementedError
+        if not self._settle(exchange, "cancel", now):
+            return False
+        exchange.cancel_reason = reason
+        return True
 
     def expire(self, exchange: Exchange, now: float) -> bool:
         """End it if its deadline has passed; harmless otherwise."""
-        raise NotImplementedError
+        return now >= exchange.deadline and self._move(exchange, "expire", now)
 
     def find(self, exchange_id: str, now: float) -> Exchange | None:
-        """Return the open exchange of that id; None is counted as an unknown reply."""
-        raise NotImplementedError
+        """Return the open exchange of that id; None is counted as an unknown reply.
+
+        For who holds no `Exchange`. One that has ended is unknown too: nothing is kept of it.
+        """
+        exchange = self._open.get(exchange_id)
+        if exchange is None:
+            self._discarded("unknown", exchange_id, "", "", None, now)
+        return exchange
 
     def released(self, responder: Responder, now: float) -> None:
         """Free one slot: a handler is really gone, or its stream's head is out.
 
         Owed exactly once for each exchange that `next_output` gave to start.
         """
-        raise NotImplementedError
-
-    def handler_error(
-        self, error: BaseException, event: Event, handler_name: str, now: float
-    ) -> None:
-        """Count an exception of a subscriber or tap, and publish it once, never recursively."""
-        raise NotImplementedError
+        if not responder.running:
+            msg = f"{responder!r} has no slot taken"
+            raise LocalProtocolError(msg)
+        responder.running -= 1
+        group = responder.group
+        while group.queue:
+            waiting = group.queue[0]
+            if self.expire(waiting, now):
+                continue
+            free = group.pick()
+            if free is None:
+                return
+            self._move(waiting, "start", now)
+            self._start(waiting, free)
 
     def drain(self, now: float) -> None:
         """Refuse new work: opens without a cause end `drained`; those of work in flight go on."""
-        raise NotImplementedError
+        self.draining = True
 
     def shutdown(self, now: float) -> None:
-        """Grace is over: open exchanges end cancelled(shutdown), queued and parked events drop."""
-        raise NotImplementedError
+        """Grace is over: open exchanges end cancelled(shutdown), queued and parked events drop.
+
+        From now on every open ends `drained` and nothing parks. May be called again.
+        """
+        self.draining = True
+        self._shut = True
+        # the youngest first, so that a slot given back does not start what is cancelled next
+        for exchange in reversed(list(self._open.values())):
+            self.cancel(exchange, "shutdown", now)
+        for sub in self._subs.values():
+            self._empty(sub, "shutdown")
 
     def next_output(self) -> Output | None:
         """Return the next thing to act on, or None.
@@ -221,4 +214,133 @@ class Bus:
         start it on its responder; with one: it ended, tell its owner, cancel its invocation. A
         Publisher has nothing parked any more.
         """
-        raise NotImplementedError
+        while self._outputs:
+            output = self._outputs.popleft()
+            if isinstance(output, Exchange):
+                output.in_output = False
+                output.started = output.started or output.outcome is None
+                return output
+            if isinstance(output, Publisher):
+                output.announced = False
+                if not output.paused:
+                    return output
+            elif not output.closed:
+                return output
+        return None
+
+    # --- inside ---
+
+    def _admit(self, exchange: Exchange, now: float, *, nested: bool) -> None:
+        """Decide where an opening exchange goes."""
+        group = exchange.group
+        if self.draining and (self._shut or not nested):
+            self._refuse(exchange, "drain")
+        elif group is None or not group.responders:
+            self._refuse(exchange, "refuse")
+        elif now >= exchange.deadline:
+            self._refuse(exchange, "expire")
+        elif not group.queue and (responder := group.pick()) is not None:
+            self._enlist(exchange, "start")
+            self._start(exchange, responder)
+        elif len(group.queue) < group.queue_size:
+            path = find_cycle(exchange.publisher, group)
+            if path is not None:
+                raise WouldDeadlock(path)
+            self._enlist(exchange, "queue")
+            group.queue.append(exchange)
+        else:
+            self._refuse(exchange, "reject")
+
+    def _refuse(self, exchange: Exchange, given: Input) -> None:
+        """End an exchange that is opening: the opener has it in hand, so it is no output."""
+        exchange.state, outcome = TRANSITIONS["opening", given]
+        assert outcome is not None, "every refusal in the table has its outcome"
+        exchange.outcome = outcome
+        exchange.deadline = INFINITY
+        self.counts.opened += 1
+        self.counts.outcomes[outcome] += 1
+
+    def _enlist(self, exchange: Exchange, given: Input) -> None:
+        exchange.state, _ = TRANSITIONS["opening", given]
+        self.counts.opened += 1
+        self._open[exchange.id] = exchange
+        if exchange.timed:
+            self._timers.watch(exchange)
+
+    def _start(self, exchange: Exchange, responder: Responder) -> None:
+        """Take a slot and ask the engine to start."""
+        responder.running += 1
+        exchange.responder = responder
+        responder.group.active[exchange] = None
+        exchange.in_output = True
+        self._outputs.append(exchange)
+
+    def _settle(self, exchange: Exchange, given: Input, now: float) -> bool:
+        """Make a transition, the deadline first: what comes at or after it has lost."""
+        if now >= exchange.deadline:
+            self._move(exchange, "expire", now)
+        return self._move(exchange, given, now)
+
+    def _move(self, exchange: Exchange, given: Input, now: float) -> bool:
+        """Make a transition; False where the table has none and the sender could not know."""
+        was = exchange.state
+        step = TRANSITIONS.get((was, given))
+        if step is None:
+            if was == "queued":
+                msg = f"{given} for {exchange!r}: nobody has been asked to answer it"
+                raise LocalProtocolError(msg)
+            return False
+        exchange.state, outcome = step
+        group = exchange.group
+        if group is not None:
+            if was == "running":
+                del group.active[exchange]
+            elif was == "queued":
+                group.queue.remove(exchange)
+        if outcome is not None:
+            self._end(exchange, was, outcome, now)
+        return True
+
+    def _end(self, exchange: Exchange, was: State, outcome: Outcome, now: float) -> None:
+        exchange.outcome = outcome
+        self.counts.outcomes[outcome] += 1
+        del self._open[exchange.id]
+        self._clear_deadline(exchange)
+        if not exchange.in_output:
+            exchange.in_output = True
+            self._outputs.append(exchange)
+        elif exchange.responder is not None:  # never started: nobody else gives the slot back
+            self.released(exchange.responder, now)
+
+    def _clear_deadline(self, exchange: Exchange) -> None:
+        if exchange.timed:
+            self._timers.forget(exchange)
+        else:
+            exchange.deadline = INFINITY
+
+    def _discard(self, exchange: Exchange, now: float) -> bool:
+        """Count and publish a reply that changes nothing."""
+        answered = exchange.outcome in (None, "replied", "failed")  # None: it is streaming
+        self._discarded(
+            "duplicate" if answered else "late",
+            exchange.id,
+            exchange.request.type,
+            exchange.outcome or exchange.state,
+            exchange.request,
+            now,
+        )
+        return False
+
+    def _discarded(
+        self,
+        why: Discard,
+        exchange_id: str,
+        topic: str,
+        outcome: str,
+        cause: Event | None,
+        now: float,
+    ) -> None:
+        self.counts.replies_discarded[why] += 1
+        if self.listens(_REPLY[why]):
+            about = ReplyDiscarded(exchange_id, topic, outcome)
+            self.publish(_REPLY[why], about, now, publisher=self._own, cause=cause)

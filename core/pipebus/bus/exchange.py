@@ -1,11 +1,14 @@
 """Exchanges: one request, and exactly one outcome. The states are one table."""
 
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from pipebus.bus.event import Event
 from pipebus.bus.publisher import Publisher
 from pipebus.bus.responders import Group, Responder
 from pipebus.timers import Timed
+
+if TYPE_CHECKING:  # only its timer needs the way back to the bus
+    from pipebus.bus.bus import Bus
 
 State = Literal["opening", "queued", "running", "streaming", "ended"]
 Outcome = Literal[
@@ -54,7 +57,7 @@ class Exchange(Timed):
     """
 
     __slots__ = (
-        "answering", "cancel_reason", "error", "group", "id", "in_output", "invocation", "outcome",
+        "_bus", "answering", "cancel_reason", "error", "group", "id", "in_output", "invocation", "outcome",
         "owner", "publisher", "reply", "request", "responder", "response_started", "started",
         "state", "timed",
     )  # fmt: skip
@@ -64,12 +67,14 @@ class Exchange(Timed):
         request: Event,
         deadline: float,
         *,
+        bus: "Bus",
         group: Group | None,
         publisher: Publisher,
         owner: object,
         timed: bool,
     ) -> None:
         super().__init__()
+        self._bus = bus
         self.deadline = deadline
         self.deadline_reason = "request_timeout"
         self.timed = timed
@@ -99,6 +104,10 @@ class Exchange(Timed):
         """The engine was told to start it, and owes the bus one `released`."""
         self.in_output = False
         """It waits to be an output; the bus's own."""
+
+    def handle_timeout(self, now: float) -> None:
+        """End as `timed_out` if the deadline has passed (`Bus.expire`)."""
+        self._bus.expire(self, now)
 
     def __repr__(self) -> str:
         return f"<Exchange {self.id} {self.request.type} {self.outcome or self.state}>"
