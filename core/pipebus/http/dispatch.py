@@ -1,25 +1,28 @@
-"""Message -> event -> exchange -> message. Knows the bus and no bytes."""
+"""Every server connection of a bus: what the driver and the engine call."""
 
 from pipebus.bus.bus import Bus
 from pipebus.bus.exchange import Exchange
+from pipebus.http.answers import BUFFERED_WAIT, PUBLISH_TIMEOUT, STREAM_IDLE, Output, StreamIdle
 from pipebus.http.drain import Drain
-from pipebus.http.message import Address, Response
+from pipebus.http.events import CONNECTION_CLOSE, CONNECTION_OPEN, ConnectionInfo
+from pipebus.http.intake import Intake
+from pipebus.http.message import Address
 from pipebus.http.routes import Routes
-from pipebus.http.session import BodyStream, RouteTarget, Session
+from pipebus.http.server_connection import ServerConnection
+from pipebus.http.server_events import Close
+from pipebus.http.session import ENDED, GONE, IDLE, READING, RouteTarget, Session
 from pipebus.http.wire import WireCodec
 from pipebus.limits import Limits
 from pipebus.resilience.admission import Admission
 from pipebus.timers import TimerQueue
 from pipebus.wall_clock import WallClock
 
-Output = Session | BodyStream | Exchange
 
-
-class Dispatch:
-    """Every server connection of a bus: requests in, exchanges opened, answers out.
+class Dispatch(Intake):
+    """Message -> event -> exchange -> message, for every connection. Knows no bytes.
 
     Inputs, by the driver through the engine: `opened`, `receive_data`, `receive_eof`,
-    `connection_lost` (always the last one, however the socket came to its end), `data_sent`.
+    `data_sent`, `connection_lost` (always the last one, however the socket came to its end).
     Inputs, by the engine: `handler_began`, `exchange_ended` (for each ended exchange whose `owner`
     is a `Session`), `publisher_resumed` (for a publisher whose `owner` is one), `start_stream`,
     `stream_chunk`, `stream_end`, `stream_failed`, `drain`.
@@ -38,54 +41,148 @@ class Dispatch:
         clock: WallClock,
         admission: Admission,
         drain: Drain,
-    ) -> None: ...
+        name: str = "connection",
+    ) -> None:
+        """`name` begins the names of the connections, which are the `source` of their events."""
+        super().__init__(bus, routes, limits, timers, admission, drain)
+        self._wire = wire
+        self._clock = clock
+        self._name = name
+        self._opened = 0
+        self.sessions: dict[str, Session] = {}
+        """Those whose socket is open, by their publisher's name, oldest first."""
+        drain.on_grace_over = self._grace_over
+
+    # --- inputs by the driver -----------------------------------------------------------------
 
     def opened(self, client: Address, tls: bool, token: object, now: float) -> Session:
         """Take a connection that was accepted at `now` (before any TLS handshake)."""
+        self._opened += 1
+        conn = ServerConnection(self._limits, self._wire, self._clock, now)
+        session = Session(
+            self, conn, f"{self._name}-{self._opened}", client=client, tls=tls, token=token
+        )
+        self.sessions[session.publisher.name] = session
+        verdict = self._admission.connect()
+        if verdict == "dropped":
+            session.state = ENDED
+            session.close_reason = "max_connections"
+            conn.abort(now)
+        else:
+            session.refused = verdict == "refused"
+            if self._drain.state != "serving":
+                # It was in the backlog: a request that is on its way is served, and no second one.
+                conn.close_after_response()
+        self._publish_connection(CONNECTION_OPEN, session, now)
+        self.step(session, now)
+        return session
 
     def receive_data(self, session: Session, data: bytes, now: float) -> None:
         """Take bytes from the peer."""
+        session.conn.receive_data(data, now)
+        self.step(session, now)
 
     def receive_eof(self, session: Session, now: float) -> None:
         """Note that the peer shut its sending side."""
-
-    def connection_lost(self, session: Session, now: float) -> None:
-        """Note that the socket is gone: closed by the driver as asked, reset, or failed."""
+        session.conn.receive_eof(now)
+        self.step(session, now)
 
     def data_sent(self, session: Session, count: int, now: float) -> None:
         """Note that the operating system took `count` bytes of `data_to_send`."""
+        session.conn.data_sent(count, now)
+        self.step(session, now)
 
-    def handler_began(self, exchange: Exchange, now: float) -> None:
-        """Note that a handler of `exchange` starts now (the edge between queue and handler)."""
+    def connection_lost(self, session: Session, now: float) -> None:
+        """Note that the socket is gone: closed by the driver as asked, reset, or failed."""
+        if session.state == GONE:
+            return
+        session.conn.connection_lost(now)
+        self.step(session, now)
+        session.state = GONE
+        del self.sessions[session.publisher.name]
+        self._publish_connection(CONNECTION_CLOSE, session, now)
+        if session.publisher.places:
+            session.retime()
+            self._timers.watch(session)
+        else:
+            self._let_go(session)
 
-    def exchange_ended(self, exchange: Exchange, now: float) -> None:
-        """Answer a session's exchange that has ended; harmless when it was answered before."""
-
-    def start_stream(self, exchange: Exchange, response: Response, now: float) -> bool:
-        """Send the head of a streamed `response`.
-
-        True: iterate the body now, and call `stream_chunk` for each piece. False: do not, close
-        it: the exchange has ended, or the response has no content (HEAD, 204, 304).
-        """
-
-    def stream_chunk(self, exchange: Exchange, chunk: bytes, now: float) -> bool:
-        """Send a piece of the body; False: wait until `next_output` returns this exchange.
-
-        Raises `StreamInterrupted` once the exchange has ended, `LocalProtocolError` for more bytes
-        than the response's `content_length`: report that by `stream_failed`.
-        """
-
-    def stream_end(self, exchange: Exchange, now: float) -> None:
-        """End the body; the exchange is `replied` (`failed` if bytes are missing)."""
-
-    def stream_failed(self, exchange: Exchange, error: BaseException, now: float) -> None:
-        """Cut the body so that the peer sees it; the exchange is `failed`."""
+    # --- inputs by the engine -----------------------------------------------------------------
 
     def publisher_resumed(self, session: Session, now: float) -> None:
         """Note that the session's publisher has nothing parked any more."""
+        session.timers.pop(PUBLISH_TIMEOUT, None)
+        if session.publisher.places:  # it has parked again since that was said
+            self._check_parked(session, now)
+        elif session.state == GONE:
+            self._let_go(session)
+            return
+        self.step(session, now)
 
     def drain(self, now: float) -> None:
         """Begin the drain: see `Drain`."""
+        if self._drain.begin(now):
+            self._timers.watch(self._drain)
+            for session in list(self.sessions.values()):
+                session.conn.drain(now)
+                self.step(session, now)
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def timeout(self, session: Session, now: float) -> None:
+        """Act on what is due for a session (`Session.handle_timeout`)."""
+        conn = session.conn
+        if conn.deadline <= now:
+            reason = conn.deadline_reason
+            conn.handle_timeout(now)
+            if conn.wants_close is not Close.NO:
+                session.close_reason = session.close_reason or reason
+            self._pull(session, now)
+        for name in [name for name, at in session.timers.items() if at <= now]:
+            if session.timers.pop(name, None) is not None:
+                self._expire(session, name, now)
+        exchange = session.exchange
+        if exchange is not None and exchange.deadline <= now:
+            self._bus.expire(exchange, now)
+            self._settle(session, exchange, now)
+        self.step(session, now)
+
+    def _expire(self, session: Session, name: str, now: float) -> None:
+        """Act on one of the session's rare timers."""
+        exchange = session.exchange
+        if name == BUFFERED_WAIT:
+            if session.state == READING:
+                session.conn.close_after_response()
+                self._refuse(session, 503, now)
+        elif name == PUBLISH_TIMEOUT:
+            self._bus.withdraw(session.publisher, PUBLISH_TIMEOUT, now)
+            self.publisher_resumed(session, now)
+        elif exchange is not None:
+            if name == STREAM_IDLE:
+                self._bus.fail(exchange, StreamIdle("no chunk for too long"), now)
+            else:
+                self._bus.cancel(exchange, "disconnect", now)
+            self._settle(session, exchange, now)
+
+    def _grace_over(self, now: float) -> None:
+        """Cut what is left: running handlers are cancelled and answered 503."""
+        self._timers.watch(self._drain)
+        self._bus.drain(now)
+        self._bus.shutdown(now)
+        for session in list(self.sessions.values()):
+            exchange = session.exchange
+            session.close_reason = session.close_reason or "shutdown"
+            if exchange is not None:
+                self._settle(session, exchange, now)
+            elif session.state == READING:
+                session.conn.close_after_response()
+                self._refuse(session, 503, now)
+            elif session.state == IDLE:
+                session.conn.abort(now)
+                session.state = ENDED
+            self.step(session, now)
+
+    # --- output -------------------------------------------------------------------------------
 
     def next_output(self, now: float) -> Output | None:
         """Return what changed, or None.
@@ -94,3 +191,36 @@ class Dispatch:
         news for its reader. An `Exchange`: its streamed response may be written again (or has
         ended: look at `outcome`).
         """
+        if self._admission.bodies.has_granted:
+            self._admit_bodies(now)
+        if not self._outputs:
+            if self._drain.state != "serving":
+                self._settle_drain()
+            return None
+        output = self._outputs.popleft()
+        if not isinstance(output, Exchange):
+            output.reported = False
+        return output
+
+    def _settle_drain(self) -> None:
+        """End the drain when nothing is left."""
+        admission = self._admission
+        self._drain.settle(
+            admission.connections + admission.in_flight + (0 if self._bus.settled else 1)
+        )
+
+    # --- connections --------------------------------------------------------------------------
+
+    def _let_go(self, session: Session) -> None:
+        """Give up the place in `max_connections` of a session that is gone and has parked nothing."""
+        self._admission.disconnect()
+        self._timers.forget(session)
+
+    def _publish_connection(self, topic: str, session: Session, now: float) -> None:
+        if self._bus.listens(topic):
+            info = ConnectionInfo(
+                session.publisher.name, session.client, session.tls, session.requests,
+                session.bytes_in, session.bytes_out, session.close_reason,
+            )  # fmt: skip
+            self._bus.publish(topic, info, now, publisher=session.publisher)
+            self._check_parked(session, now)

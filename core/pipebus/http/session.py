@@ -3,18 +3,34 @@
 from collections import deque
 from typing import Final, Protocol
 
+from pipebus.bus.event import Event
 from pipebus.bus.exchange import Exchange
 from pipebus.bus.publisher import Publisher
 from pipebus.bus.responders import Group
 from pipebus.errors import StreamInterrupted
-from pipebus.http.message import Address, RequestInfo
-from pipebus.http.server_connection import Close, ServerConnection
-from pipebus.http.wire import RequestHead
-from pipebus.limits import INFINITY
+from pipebus.http.message import Address, Request, Response
+from pipebus.http.server_connection import ServerConnection
+from pipebus.http.server_events import Close
 from pipebus.resilience.admission import Lease
 from pipebus.timers import Timed
 
 NOT_REACHED: Final = -1.0
+"""An edge of the current request that has not come yet."""
+
+IDLE: Final = "idle"
+"""No request: before a head, or between two."""
+READING: Final = "reading"
+"""A head is in; its body is collected, or waits for room in the budget."""
+OPEN: Final = "open"
+"""Its exchange is open and no byte of the answer was written."""
+STREAMING: Final = "streaming"
+"""The head of a streamed answer is written."""
+ANSWERED: Final = "answered"
+"""The whole answer is in the connection's buffer."""
+ENDED: Final = "ended"
+"""No answer can be written any more; the driver has still to close."""
+GONE: Final = "gone"
+"""The socket is gone."""
 
 
 class RouteTarget:
@@ -93,8 +109,12 @@ class BodyStream:
             return None
         piece = self._pieces.popleft()
         self.size -= len(piece)
-        if self.paused and self.size * 2 <= self._bound and self._session is not None:
-            self._session.owner.refill(self._session, now)
+        session = self._session
+        if session is not None:
+            session.rearm(now)
+            if self.paused and self.size * 2 <= self._bound:
+                self.paused = False
+                session.owner.refill(session, now)
         return piece
 
     def put(self, piece: bytes) -> bool:
@@ -118,28 +138,28 @@ class BodyStream:
 
 
 class Session(Timed):
-    """One server connection: bytes on one side, an exchange at a time on the other.
+    """One server connection: bytes on one side, one exchange at a time on the other.
 
-    The engine and the drivers read `token`, `wants_read`, `wants_close`, `data_to_send`; the rest
-    is the dispatch's. Its one deadline is the earliest of the connection's, the open exchange's
-    and the few in `timers`.
+    The engine and the drivers read `token`, `wants_read`, `wants_close`, `data_to_send()` and
+    `exchange`; the rest is the dispatch's. Its one deadline is the earliest of the connection's,
+    the open exchange's and the few in `timers`.
     """
 
     __slots__ = (
-        "admitted", "began", "body_size", "client", "closed", "completed", "conn", "counted",
-        "dispatched", "ending", "exchange", "half_closed", "head", "lease", "method", "number",
-        "outcome", "owner", "params", "publisher", "reason", "reported", "request", "requests",
-        "response", "route", "started", "status", "stream", "streaming", "target", "timers",
-        "tls", "token",
+        "admitted", "began", "body", "bytes_in", "bytes_out", "client", "close_reason",
+        "completed", "conn", "dispatched", "done", "event", "exchange", "half_closed",
+        "head_bytes", "lease", "method", "outcome", "owner", "publisher", "reason",
+        "refused", "reported", "request", "requests", "response", "route", "started", "state",
+        "status", "stream", "target", "timers", "tls", "token", "waits",
+        "wanted_read",
     )  # fmt: skip
 
     def __init__(
         self,
         owner: SessionOwner,
         conn: ServerConnection,
-        publisher: Publisher,
+        name: str,
         *,
-        number: int,
         client: Address,
         tls: bool,
         token: object,
@@ -147,11 +167,60 @@ class Session(Timed):
         super().__init__()
         self.owner = owner
         self.conn = conn
-        self.publisher = publisher
-        self.number = number
+        self.publisher = Publisher(name, self)
+        """Its name, with a number, is also the id of a request that was refused."""
         self.client = client
         self.tls = tls
         self.token = token
+        """The driver's."""
+        self.refused = False
+        """It is over `max_connections`: its first request is answered 503."""
+        self.state: str = IDLE
+        self.half_closed = False
+        self.reported = False
+        """It stands in the dispatch's outputs."""
+        self.wanted_read = True
+        """`wants_read` when the driver was last told to look."""
+        self.waits = False
+        """A request is over and the next head is not let in yet."""
+        self.timers: dict[str, float] = {}
+        """What is rare: reason -> absolute deadline."""
+        self.requests = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        """Totals of the requests that are over."""
+        self.close_reason = ""
+
+        # the current request
+        self.method = ""
+        self.target = ""
+        self.route: RouteTarget | None = None
+        self.request: Request | None = None
+        """While its body is collected."""
+        self.body: bytes | None = None
+        """Complete, while it waits for room in the budget."""
+        self.stream: BodyStream | None = None
+        self.lease: Lease | None = None
+        self.head_bytes = 0
+        """Of `conn.bytes_in`: the head's share."""
+        self.admitted = False
+        """It holds a slot of `max_in_flight`."""
+        self.exchange: Exchange | None = None
+        """The open one, if any."""
+        self.event: Event | None = None
+        """Its `net.http.request`."""
+        self.response: Response | None = None
+        """The handler's answer, if there is one."""
+        self.status = 0
+        self.outcome = ""
+        self.reason = ""
+        """Why it got no whole answer; empty while nothing is wrong."""
+        self.done = False
+        """The connection has said `Done`."""
+        self.started = 0.0
+        self.dispatched = NOT_REACHED
+        self.began = NOT_REACHED
+        self.completed = NOT_REACHED
 
     @property
     def wants_read(self) -> bool:
@@ -170,3 +239,45 @@ class Session(Timed):
     def handle_timeout(self, now: float) -> None:
         """Act on what is due."""
         self.owner.timeout(self, now)
+
+    def rearm(self, now: float) -> None:
+        """Give a handler that still receives its body the whole timeout from `now` on."""
+        exchange = self.exchange
+        if exchange is not None and self.state == OPEN and self.route is not None:
+            exchange.deadline = now + self.route.timeout
+
+    def retime(self) -> None:
+        """Bring `deadline` and its reason up to date."""
+        conn = self.conn
+        deadline = conn.deadline
+        reason = conn.deadline_reason
+        exchange = self.exchange
+        if exchange is not None and exchange.deadline < deadline:
+            deadline = exchange.deadline
+            reason = "request_timeout"
+        if self.timers:
+            for name, at in self.timers.items():
+                if at < deadline:
+                    deadline = at
+                    reason = name
+        self.deadline = deadline
+        self.deadline_reason = reason
+
+    def forget_request(self) -> None:
+        """Be ready for the next one."""
+        self.state = IDLE
+        self.method = ""
+        self.target = ""
+        self.route = None
+        self.request = None
+        self.body = None
+        self.stream = None
+        self.event = None
+        self.response = None
+        self.status = 0
+        self.outcome = ""
+        self.reason = ""
+        self.done = False
+        self.dispatched = NOT_REACHED
+        self.began = NOT_REACHED
+        self.completed = NOT_REACHED

@@ -1,0 +1,347 @@
+"""Exchange -> message: the answering half of the dispatch."""
+
+from collections import deque
+from typing import Final
+
+from pipebus.bus.bus import Bus
+from pipebus.bus.exchange import Exchange
+from pipebus.errors import LocalProtocolError, StreamInterrupted
+from pipebus.http.events import HTTP_ERROR, HTTP_RESPONSE, HttpFailed, HttpResponded
+from pipebus.http.message import Response
+from pipebus.http.problem import problem_response, response_for_error
+from pipebus.http.session import ANSWERED, ENDED, STREAMING, BodyStream, Session
+from pipebus.limits import Limits
+from pipebus.resilience.admission import Admission
+from pipebus.telemetry.stages import measure
+from pipebus.timers import TimerQueue
+
+Output = Session | BodyStream | Exchange
+
+BUFFERED_WAIT: Final = "buffered_wait"
+HALF_CLOSE_GRACE: Final = "half_close_grace"
+PUBLISH_TIMEOUT: Final = "publish_timeout"
+STREAM_IDLE: Final = "stream_idle"
+
+
+class Answers:
+    """Writes what became of an exchange to its session, and publishes how it went.
+
+    A part of `Dispatch`, which has the inputs of the driver; see there.
+    """
+
+    def __init__(self, bus: Bus, limits: Limits, timers: TimerQueue, admission: Admission) -> None:
+        self._bus = bus
+        self._limits = limits
+        self._timers = timers
+        self._admission = admission
+        self._outputs: deque[Output] = deque()
+
+    def step(self, session: Session, now: float) -> None:
+        """Pull what the session's connection has to say, react, and report what changed."""
+        raise NotImplementedError
+
+    # --- inputs by the engine -----------------------------------------------------------------
+
+    def handler_began(self, exchange: Exchange, now: float) -> None:
+        """Note that a handler of `exchange` starts now (the edge between queue and handler)."""
+        session = exchange.owner
+        if isinstance(session, Session) and session.exchange is exchange:
+            session.began = now
+
+    def exchange_ended(self, exchange: Exchange, now: float) -> None:
+        """Answer a session's exchange that has ended; harmless when it was answered before."""
+        session = exchange.owner
+        if isinstance(session, Session) and session.exchange is exchange:
+            self._settle(session, exchange, now)
+            self.step(session, now)
+
+    def start_stream(self, exchange: Exchange, response: Response, now: float) -> bool:
+        """Send the head of a streamed `response`.
+
+        True: iterate the body now, and call `stream_chunk` for each piece. False: do not, close
+        it: the exchange has ended, or the response has no content (HEAD, 204, 304).
+        """
+        session = exchange.owner
+        if not (isinstance(session, Session) and self._bus.start_reply(exchange, now)):
+            return False
+        # The head is out, so the request's deadline is met; `stream_idle` takes over.
+        exchange.deadline = float("inf")
+        session.response = response
+        try:
+            goes_on = session.conn.send_response(
+                response.status,
+                response.headers.raw,
+                None,
+                now,
+                content_length=response.content_length,
+            )
+        except (ValueError, LocalProtocolError) as error:
+            self._bus.fail(exchange, error, now)
+            self._settle(session, exchange, now)
+        else:
+            session.status = response.status
+            session.state = STREAMING
+            if goes_on:
+                self._watch_stream(session, now)
+            else:
+                self._end_stream(session, exchange, now)
+        self.step(session, now)
+        return session.exchange is exchange
+
+    def stream_chunk(self, exchange: Exchange, chunk: bytes, now: float) -> bool:
+        """Send a piece of the body; False: wait until `next_output` returns this exchange.
+
+        Raises `StreamInterrupted` once the exchange has ended, `TypeError` for what is not bytes
+        and `LocalProtocolError` for more of them than the response's `content_length`; report the
+        last two by `stream_failed`.
+        """
+        session = self._streaming(exchange)
+        if session is None:
+            raise StreamInterrupted("the response that this chunk belongs to has ended")
+        if not isinstance(chunk, bytes):
+            raise TypeError(f"a streamed body is made of bytes, not {type(chunk).__name__}")
+        if not chunk:  # on the wire an empty chunk is the last one
+            return True
+        more = session.conn.send_body(chunk, now)
+        if more:
+            self._watch_stream(session, now)
+        else:
+            session.timers.pop(STREAM_IDLE, None)  # it is the peer who is slow now
+        self.step(session, now)
+        return more
+
+    def stream_end(self, exchange: Exchange, now: float) -> None:
+        """End the body; the exchange is `replied` (`failed` if bytes are missing)."""
+        session = self._streaming(exchange)
+        if session is not None:
+            self._end_stream(session, exchange, now)
+            self.step(session, now)
+
+    def stream_failed(self, exchange: Exchange, error: BaseException, now: float) -> None:
+        """Cut the body so that the peer sees it; the exchange is `failed`."""
+        session = self._streaming(exchange)
+        if session is not None:
+            self._bus.fail(exchange, error, now)
+            self._settle(session, exchange, now)
+            self.step(session, now)
+
+    # --- streams ------------------------------------------------------------------------------
+
+    def _streaming(self, exchange: Exchange) -> Session | None:
+        """Return the session that streams the answer of `exchange`, if it still does."""
+        session = exchange.owner
+        if (
+            isinstance(session, Session)
+            and session.exchange is exchange
+            and session.state == STREAMING
+        ):
+            return session
+        return None
+
+    def _end_stream(self, session: Session, exchange: Exchange, now: float) -> None:
+        try:
+            session.conn.end_body(now)
+        except LocalProtocolError as error:
+            self._bus.fail(exchange, error, now)
+        else:
+            self._bus.reply(exchange, session.response, now)
+        self._settle(session, exchange, now)
+
+    def _watch_stream(self, session: Session, now: float) -> None:
+        """Start the gap in which the next chunk has to come."""
+        response = session.response
+        idle = self._limits.stream_idle
+        if idle is not None and response is not None and response.idle_timeout:
+            session.timers[STREAM_IDLE] = now + idle
+        if session.half_closed:
+            # Writing is what tells a peer that has gone from one that only shut its side.
+            session.timers[HALF_CLOSE_GRACE] = now + self._limits.half_close_grace
+
+    # --- outcome to answer --------------------------------------------------------------------
+
+    def _settle(self, session: Session, exchange: Exchange, now: float) -> None:
+        """Turn the outcome of a session's exchange into its answer."""
+        session.exchange = None
+        outcome = exchange.outcome
+        assert outcome is not None
+        session.outcome = outcome
+        session.completed = now
+        self._release(session)
+        if session.state == STREAMING:
+            if outcome == "replied":
+                session.state = ANSWERED
+            else:
+                self._cut(session, _why(exchange), now)
+        elif outcome == "replied":
+            reply = exchange.reply
+            if isinstance(reply, Response) and reply.stream_body is None:
+                session.response = reply
+                self._send(session, reply, now)
+            else:
+                self._problem(session, 500, now)
+        elif outcome == "failed":
+            assert exchange.error is not None
+            self._send(
+                session,
+                response_for_error(
+                    exchange.error, instance=exchange.id, retry_after=self._limits.retry_after
+                ),
+                now,
+            )
+        elif outcome == "timed_out":
+            self._problem(session, 504, now)
+        elif outcome == "cancelled" and exchange.cancel_reason == "disconnect":
+            self._cut(session, "disconnect", now)
+        else:
+            if outcome != "rejected":  # drained or shut down: this connection is not to be used on
+                session.conn.close_after_response()
+            self._problem(session, 503, now)
+
+    def _send(self, session: Session, response: Response, now: float) -> None:
+        try:
+            session.conn.send_response(response.status, response.headers.raw, response.body, now)
+        except (ValueError, LocalProtocolError):
+            # Its fields were changed after it was made and checked.
+            session.response = None
+            self._problem(session, 500, now)
+        else:
+            session.status = response.status
+            session.state = ANSWERED
+
+    def _problem(
+        self,
+        session: Session,
+        status: int,
+        now: float,
+        *,
+        detail: str | None = None,
+        allow: tuple[str, ...] = (),
+    ) -> None:
+        """Answer with problem+json, a 503 with `Retry-After`."""
+        response = problem_response(
+            status,
+            detail=detail,
+            instance=self._request_id(session),
+            retry_after=self._limits.retry_after if status == 503 else None,
+            allow=allow,
+        )
+        session.conn.send_response(status, response.headers.raw, response.body, now)
+        session.status = status
+        session.state = ANSWERED
+
+    def _refuse(
+        self,
+        session: Session,
+        status: int,
+        now: float,
+        *,
+        detail: str | None = None,
+        allow: tuple[str, ...] = (),
+    ) -> None:
+        """Answer a request that was not dispatched."""
+        session.completed = now
+        self._release(session)
+        self._problem(session, status, now, detail=detail, allow=allow)
+
+    def _cut(self, session: Session, reason: str, now: float) -> None:
+        """Give the answer up; what was written of it, the peer sees cut short."""
+        session.conn.abort(now)
+        session.close_reason = session.close_reason or reason
+        self._fail(session, reason, now)
+
+    def _fail(self, session: Session, reason: str, now: float) -> None:
+        """End the session's request without a whole answer."""
+        session.reason = session.reason or reason
+        self._end_request(session, now)
+        session.state = ENDED
+
+    def _release(self, session: Session) -> None:
+        """Give back what a request holds until it is answered."""
+        if session.admitted:
+            session.admitted = False
+            self._admission.end()
+        if session.lease is not None:
+            session.lease.release()
+            session.lease = None
+        stream = session.stream
+        if stream is not None and not stream.finished:
+            stream.interrupt("the request has ended")
+            self._report_body(stream)
+        session.body = None
+        session.request = None
+        if session.timers:
+            for name in (BUFFERED_WAIT, HALF_CLOSE_GRACE, STREAM_IDLE):
+                session.timers.pop(name, None)
+
+    # --- the end of a request -----------------------------------------------------------------
+
+    def _request_id(self, session: Session) -> str:
+        """Return the exchange's id, or for a request that has none one of the session's own."""
+        if session.event is not None:
+            return session.event.id
+        return f"{session.publisher.name}-{session.requests}"
+
+    def _end_request(self, session: Session, now: float) -> None:
+        """Publish the one `net.http.response` or `net.http.error` of a request, and count it."""
+        topic = HTTP_ERROR if session.reason else HTTP_RESPONSE
+        if self._bus.listens(topic):
+            self._publish_end(session, topic, now)
+        session.requests += 1
+        session.bytes_in += session.conn.bytes_in
+        session.bytes_out += session.conn.bytes_out
+
+    def _publish_end(self, session: Session, topic: str, now: float) -> None:
+        event = session.event
+        route = session.route
+        template = route.template if route is not None and event is not None else ""
+        stages = measure(session.started, session.dispatched, session.began, session.completed, now)
+        conn = session.conn
+        data: HttpResponded | HttpFailed
+        if session.reason:
+            data = HttpFailed(
+                session.method, session.target, template, session.status, session.outcome,
+                session.client, conn.bytes_in, conn.bytes_out, stages, session.reason,
+            )  # fmt: skip
+        else:
+            data = HttpResponded(
+                session.method, session.target, template, session.status, session.outcome,
+                session.client, conn.bytes_in, conn.bytes_out, stages, session.response,
+            )  # fmt: skip
+        self._bus.publish(
+            topic,
+            data,
+            now,
+            publisher=session.publisher,
+            cause=event,
+            subject=session.target.partition("?")[0],
+            correlation_id="" if event is not None else self._request_id(session),
+        )
+        self._check_parked(session, now)
+
+    def _check_parked(self, session: Session, now: float) -> None:
+        """Bound how long a session whose events are parked stands still."""
+        if session.publisher.places and PUBLISH_TIMEOUT not in session.timers:
+            session.timers[PUBLISH_TIMEOUT] = now + self._limits.publish_timeout
+
+    # --- outputs ------------------------------------------------------------------------------
+
+    def _report(self, session: Session) -> None:
+        if not session.reported:
+            session.reported = True
+            self._outputs.append(session)
+
+    def _report_body(self, stream: BodyStream) -> None:
+        if not stream.reported:
+            stream.reported = True
+            self._outputs.append(stream)
+
+
+def _why(exchange: Exchange) -> str:
+    """Name what cut an answer that had begun."""
+    if exchange.outcome == "cancelled":
+        return exchange.cancel_reason
+    return STREAM_IDLE if isinstance(exchange.error, StreamIdle) else "handler"
+
+
+class StreamIdle(StreamInterrupted):
+    """A streamed response produced nothing for `Limits.stream_idle` seconds."""

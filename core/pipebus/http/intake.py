@@ -1,0 +1,343 @@
+"""Message -> exchange: the asking half of the dispatch."""
+
+import re
+from typing import Final
+
+from pipebus.bus.bus import Bus
+from pipebus.http.answers import BUFFERED_WAIT, HALF_CLOSE_GRACE, Answers
+from pipebus.http.drain import Drain
+from pipebus.http.events import HTTP_REQUEST
+from pipebus.http.headers import Headers
+from pipebus.http.message import Request, StreamRequest
+from pipebus.http.routes import BadPath, Match, MethodNotAllowed, Routes
+from pipebus.http.server_events import (
+    Bad,
+    BodyComplete,
+    BodyReceived,
+    Close,
+    Done,
+    HalfClosed,
+    HeadReceived,
+    Writable,
+)
+from pipebus.http.session import (
+    ANSWERED,
+    ENDED,
+    IDLE,
+    OPEN,
+    READING,
+    STREAMING,
+    BodyStream,
+    RouteTarget,
+    Session,
+)
+from pipebus.http.wire import RawHeaders, RequestHead
+from pipebus.limits import INFINITY, Limits
+from pipebus.resilience.admission import Admission
+from pipebus.timers import TimerQueue
+
+_TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context, section 3.2; a version's additions after these fields are not passed on."""
+
+
+class Intake(Answers):
+    """Reads requests from the sessions' connections and opens their exchanges.
+
+    A part of `Dispatch`, which has the inputs of the driver; see there.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        routes: Routes[RouteTarget],
+        limits: Limits,
+        timers: TimerQueue,
+        admission: Admission,
+        drain: Drain,
+    ) -> None:
+        super().__init__(bus, limits, timers, admission)
+        self._routes = routes
+        self._drain = drain
+
+    def step(self, session: Session, now: float) -> None:
+        """Pull what the session's connection has to say, react, and report what changed."""
+        self._pull(session, now)
+        session.retime()
+        if session.deadline < session.queued_at:
+            self._timers.watch(session)
+        conn = session.conn
+        wants_read = conn.wants_read
+        if conn.unsent or conn.wants_close is not Close.NO or wants_read is not session.wanted_read:
+            session.wanted_read = wants_read
+            self._report(session)
+
+    def refill(self, session: Session, now: float) -> None:
+        """Let the connection of a body that was read from go on receiving."""
+        session.conn.resume_body(now)
+        self.step(session, now)
+
+    def _pull(self, session: Session, now: float) -> None:
+        next_event = session.conn.next_event
+        while True:
+            event = next_event()
+            if event is None:
+                if not self._advance(session, now):
+                    return
+            elif isinstance(event, HeadReceived):
+                self._head(session, event.head, now)
+            elif isinstance(event, BodyComplete):
+                self._body_complete(session, event.body, now)
+            elif isinstance(event, Done):
+                session.done = True
+            elif isinstance(event, BodyReceived):
+                self._body_received(session, event.data, now)
+            elif isinstance(event, Writable):
+                self._writable(session, now)
+            elif isinstance(event, HalfClosed):
+                session.half_closed = True
+                if session.exchange is not None:
+                    self._watch_half_close(session, now)
+            elif isinstance(event, Bad):
+                self._bad(session, event, now)
+            else:
+                self._peer_gone(session, now)
+
+    def _advance(self, session: Session, now: float) -> bool:
+        """Finish a request whose answer is out and let the next one in; True if one was."""
+        state = session.state
+        if state == READING:
+            self._charge(session, now)
+            return False
+        if state == ANSWERED:
+            # The next head waits for the write, so a peer that does not read stops itself.
+            if session.conn.unsent:
+                return False
+            self._end_request(session, now)
+            if not session.done:  # the connection ends with this answer
+                session.state = ENDED
+                return False
+            session.forget_request()
+            session.waits = True
+        if not session.waits or session.publisher.places:
+            return False
+        session.waits = False
+        session.conn.next_request(now)
+        return True
+
+    # --- the head -----------------------------------------------------------------------------
+
+    def _head(self, session: Session, head: RequestHead, now: float) -> None:
+        session.started = now
+        session.state = READING
+        session.method = head.method
+        session.target = target = head.target.decode("latin-1")
+        session.head_bytes = session.conn.bytes_in
+        if session.refused or self._drain.state == "closing":
+            session.conn.close_after_response()
+            self._refuse(session, 503, now)
+            return
+        if not len(self._routes):
+            self._refuse(session, 503, now)
+            return
+        found = self._routes.match(head.method, _path_of(target))
+        if isinstance(found, Match):
+            self._accept(session, head, found, now)
+        elif isinstance(found, MethodNotAllowed):
+            self._refuse(session, 405, now, allow=found.allow)
+        elif isinstance(found, BadPath):
+            self._refuse(session, 400, now, detail=found.detail)
+        else:
+            self._refuse(session, 404, now)
+
+    def _accept(
+        self, session: Session, head: RequestHead, found: Match[RouteTarget], now: float
+    ) -> None:
+        """Go on with a request that has a route: read its body, or stream it."""
+        route = found.value
+        session.route = route
+        if not route.stream:
+            session.request = Request(
+                head.method, session.target, Headers(raw=head.headers),
+                http_version=head.http_version.decode("ascii"), client=session.client,
+                tls=session.tls, path_params=found.params, route=route.template,
+            )  # fmt: skip
+            session.conn.read_body(now, max_body=route.max_body, collect=True)
+            return
+        request = StreamRequest(
+            head.method, session.target, Headers(raw=head.headers),
+            http_version=head.http_version.decode("ascii"), client=session.client,
+            tls=session.tls, path_params=found.params, route=route.template,
+        )  # fmt: skip
+        # The event carries no deadline: it moves on with every piece of the body (`rearm`).
+        self._open(session, request, route, INFINITY, now)
+        if session.exchange is not None:
+            session.stream = BodyStream(session, self._limits.read_ahead)
+            request.body_state = session.stream
+            session.rearm(now)
+            session.conn.read_body(now, max_body=route.max_body, collect=False)
+
+    def _open(
+        self,
+        session: Session,
+        request: Request | StreamRequest,
+        route: RouteTarget,
+        deadline: float,
+        now: float,
+    ) -> None:
+        """Dispatch a request."""
+        if not self._admission.begin():
+            self._refuse(session, 503, now)
+            return
+        session.admitted = True
+        session.dispatched = now
+        session.state = OPEN
+        exchange = self._bus.open(
+            HTTP_REQUEST,
+            request,
+            now,
+            deadline=deadline,
+            publisher=session.publisher,
+            group=route.group,
+            owner=session,
+            timed=False,
+            subject=request.raw_path,
+            traceparent=_traceparent(request.headers.raw),
+        )
+        request.id = exchange.id
+        session.event = exchange.request
+        session.exchange = exchange
+        if session.lease is not None:
+            self._bus.hold(exchange.request, session.lease)
+        if session.publisher.places:
+            self._check_parked(session, now)
+        if exchange.outcome is not None:
+            self._settle(session, exchange, now)
+        elif session.half_closed:
+            self._watch_half_close(session, now)
+
+    # --- the body -----------------------------------------------------------------------------
+
+    def _body_received(self, session: Session, data: bytes, now: float) -> None:
+        stream = session.stream
+        if stream is None or stream.error is not None:
+            return
+        session.rearm(now)
+        if not stream.put(data) and not stream.paused:
+            stream.paused = True
+            session.conn.pause_body()
+        self._report_body(stream)
+
+    def _body_complete(self, session: Session, body: bytes, now: float) -> None:
+        request = session.request
+        route = session.route
+        if route is None or request is None:
+            stream = session.stream
+            if stream is not None and stream.error is None:
+                stream.finish()
+                session.rearm(now)
+                self._report_body(stream)
+            return
+        if body:
+            self._charge(session, now)
+            lease = session.lease
+            if lease is not None and lease.wanted:
+                session.body = body
+                return
+        request.body = body
+        self._open(session, request, route, now + route.timeout, now)
+
+    def _charge(self, session: Session, now: float) -> None:
+        """Charge what came of a collected body to the budget; where it is full, stop the peer."""
+        size = session.conn.bytes_in - session.head_bytes
+        lease = session.lease
+        if lease is None:
+            if size == 0:
+                return
+            lease = session.lease = self._admission.bodies.lease(session)
+        more = size - lease.size - lease.wanted
+        if more <= 0 or self._admission.bodies.grow(lease, more):
+            return
+        if BUFFERED_WAIT not in session.timers:
+            session.timers[BUFFERED_WAIT] = now + self._limits.buffered_wait
+            session.conn.pause_body()
+
+    def _admit_bodies(self, now: float) -> None:
+        """Let bodies go on that waited for room in the budget."""
+        while (lease := self._admission.bodies.next_granted()) is not None:
+            session = lease.owner
+            assert isinstance(session, Session)
+            session.timers.pop(BUFFERED_WAIT, None)
+            body = session.body
+            if body is None:
+                session.conn.resume_body(now)
+            else:
+                session.body = None
+                assert session.request is not None
+                assert session.route is not None
+                session.request.body = body
+                self._open(
+                    session, session.request, session.route, now + session.route.timeout, now
+                )
+            self.step(session, now)
+
+    # --- what else a connection says ----------------------------------------------------------
+
+    def _writable(self, session: Session, now: float) -> None:
+        if session.state == STREAMING and session.exchange is not None:
+            self._watch_stream(session, now)
+            self._outputs.append(session.exchange)
+
+    def _watch_half_close(self, session: Session, now: float) -> None:
+        session.timers[HALF_CLOSE_GRACE] = now + self._limits.half_close_grace
+
+    def _bad(self, session: Session, bad: Bad, now: float) -> None:
+        """Answer the peer's fault, or cut an answer that is under way."""
+        exchange = session.exchange
+        if session.state == IDLE:
+            session.started = now
+            if bad.head is not None:
+                session.method = bad.head.method
+                session.target = bad.head.target.decode("latin-1")
+        if exchange is None:
+            if session.state in (IDLE, READING):
+                self._refuse(session, bad.status, now, detail=bad.detail)
+            return
+        # A streamed body went wrong under its handler.
+        self._bus.cancel(exchange, "disconnect", now)
+        if session.state == STREAMING:
+            session.reason = "request_body"
+            self._settle(session, exchange, now)
+        else:
+            session.exchange = None
+            session.outcome = "cancelled"
+            self._refuse(session, bad.status, now, detail=bad.detail)
+
+    def _peer_gone(self, session: Session, now: float) -> None:
+        exchange = session.exchange
+        if session.state != IDLE:
+            session.close_reason = session.close_reason or "disconnect"
+        if exchange is not None:
+            self._bus.cancel(exchange, "disconnect", now)
+            self._settle(session, exchange, now)
+        elif session.state == ANSWERED:
+            self._fail(session, "disconnect", now)
+        else:
+            self._release(session)
+            session.state = ENDED
+
+
+def _path_of(target: str) -> str:
+    """Return the path of a request target, as it stood on the wire."""
+    path = target.partition("?")[0]
+    if not path.startswith("/") and "://" in path:  # absolute-form, RFC 9112 section 3.2.2
+        return "/" + path.partition("://")[2].partition("/")[2]
+    return path
+
+
+def _traceparent(headers: RawHeaders) -> str:
+    """Return a well-formed W3C trace context that came with a request, or an empty string."""
+    for name, value in headers:
+        if name == b"traceparent":
+            found = _TRACEPARENT.match(value)
+            return found.group().decode("ascii") if found is not None else ""
+    return ""
