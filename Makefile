@@ -59,7 +59,7 @@ coverage: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
-mutation: $(READY)
+mutation: $(READY) $(VENV)/.ready-mutation
 	$(BIN)/python -m tests.mutation $(MUTATION_ARGS)
 
 # Rewrites those parts of docs/ that are made from the code; tests fail while they are stale.
@@ -83,4 +83,8 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --group peers
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
 		--editable '.[cli,trio]'
+	@touch $@
+
+$(VENV)/.ready-mutation: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group mutation
 	@touch $@

@@ -1,0 +1,168 @@
+"""Change the core one small thing at a time and see that a test fails: `make mutation`.
+
+mutmut changes the functions of `MODULES`. It knows one source root and it does not touch data, so
+this script gives it a copy of the tree with the core under `src`, and drops the rows of the
+modules' tables itself. What survives must be explained in docs/mutation.md, in the words that are
+printed here; the exit status is 1 if something is not.
+"""
+
+import argparse
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parents[2]
+SCRATCH: Final = ROOT / ".mutation"
+BIN: Final = Path(sys.executable).parent
+MODULES: Final = ("http.cycle", "http.framing", "http.body", "bus.exchange")
+TESTS: Final = ("tests/core/http", "tests/core/bus", "tests/core/dispatch", "tests/core/corpus")
+TABLE_TIMEOUT: Final = 300.0
+"""Seconds for the tests of one dropped row; a mutant that hangs counts as found."""
+
+# The same examples in every run, and mypy on the path for mutmut's check of types.
+ENVIRONMENT: Final = {
+    **os.environ,
+    "CI": "true",
+    "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+    "MYPYPATH": "src",
+}
+
+
+def file_of(module: str) -> Path:
+    return Path("src", "pipebus", *module.split(".")).with_suffix(".py")
+
+
+def lay_out(tree: Path, modules: Sequence[str], tests: Sequence[str]) -> None:
+    """Copy the project so that the core is the `src` that mutmut expects."""
+    shutil.rmtree(tree, ignore_errors=True)
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "core", tree / "src", ignore=ignore)
+    for name in ("tests", "docs", "bindings"):
+        shutil.copytree(ROOT / name, tree / name, ignore=ignore)
+    settings = (ROOT / "pyproject.toml").read_text()
+    settings = settings.replace('pythonpath = ["core",', 'pythonpath = ["src",')
+    files = [str(file_of(module)) for module in modules]
+    mypy = ["mypy", "--config-file=", "--explicit-package-bases", "--output", "json", *files]
+    options = {
+        "source_paths": ["src"],
+        "only_mutate": files,
+        "also_copy": ["docs", "bindings"],
+        "pytest_add_cli_args_test_selection": list(tests),
+        "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"],
+        # `x: int = None` is no mutant worth a test: it is refused before one runs
+        "type_check_command": mypy,
+    }
+    lines = ("[tool.mutmut]", *(f"{key} = {value!r}" for key, value in options.items()))
+    (tree / "pyproject.toml").write_text(settings + "\n" + "\n".join(lines) + "\n")
+
+
+def mutate_functions(tree: Path) -> list[str]:
+    """Run mutmut; describe what survived."""
+    mutmut = str(BIN / "mutmut")
+    subprocess.run([mutmut, "run"], cwd=tree, env=ENVIRONMENT, check=True)
+    command = [mutmut, "results"]
+    done = subprocess.run(
+        command, cwd=tree, env=ENVIRONMENT, check=True, capture_output=True, text=True
+    )
+    names = re.findall(r"^\s*(\S+): (?:survived|no tests|suspicious)$", done.stdout, re.MULTILINE)
+    return [describe(tree, name) for name in names]
+
+
+def describe(tree: Path, name: str) -> str:
+    """Say what a mutant of mutmut's is, in words that an edit elsewhere does not change."""
+    command = [str(BIN / "mutmut"), "show", name]
+    done = subprocess.run(
+        command, cwd=tree, env=ENVIRONMENT, check=True, capture_output=True, text=True
+    )
+    lines = done.stdout.splitlines()
+    old = " ".join(line[1:].strip() for line in lines if re.match("-(?!--)", line))
+    new = " ".join(line[1:].strip() for line in lines if re.match(r"\+(?!\+\+)", line))
+    function = re.sub(r"__mutmut_\d+$", "", name).replace("xǁ", "").replace("ǁ", ".")
+    return f"{re.sub(r'[.]x_', '.', function)}: `{old}` -> `{new}`"
+
+
+def rows(source: str) -> Iterator[tuple[str, str]]:
+    """Yield every table with one row less: what was dropped, and the source without it."""
+    lines = source.splitlines(keepends=True)
+    starts = [0]
+    for line in lines:
+        starts.append(starts[-1] + len(line.encode()))
+    data = source.encode()
+    for statement in ast.parse(source).body:
+        if not isinstance(statement, ast.Assign | ast.AnnAssign):
+            continue
+        for table in ast.walk(statement):
+            if not isinstance(table, ast.Dict) or None in table.keys:
+                continue
+            keys = [starts[key.lineno - 1] + key.col_offset for key in table.keys if key]
+            end = starts[(table.end_lineno or 1) - 1] + (table.end_col_offset or 0) - 1
+            for key, (start, stop) in zip(table.keys, pairwise([*keys, end]), strict=True):
+                name = ast.unparse(key) if key else ""
+                yield f"{name} dropped", (data[:start] + data[stop:]).decode()
+
+
+def mutate_rows(tree: Path, module: str, tests: Sequence[str], jobs: int) -> list[str]:
+    """Drop each row of the tables of a module; describe what no test missed."""
+    original = (tree / file_of(module)).read_text()
+    mutants = list(rows(original))
+
+    def survives(numbered: tuple[int, tuple[str, str]]) -> str | None:
+        number, (what, source) = numbered
+        copy = tree.with_name(f"rows-{module}-{number}")
+        shutil.copytree(tree, copy, ignore=shutil.ignore_patterns("mutants", "__pycache__"))
+        (copy / file_of(module)).write_text(source)
+        options = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov")
+        command = [str(BIN / "python"), "-m", "pytest", *options, *tests]
+        try:
+            done = subprocess.run(
+                command,
+                cwd=copy,
+                env=ENVIRONMENT,
+                check=False,
+                capture_output=True,
+                timeout=TABLE_TIMEOUT,
+            )
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            shutil.rmtree(copy)
+        return f"pipebus.{module}: {what}" if done.returncode == 0 else None
+
+    with ThreadPoolExecutor(jobs) as pool:
+        found = list(pool.map(survives, enumerate(mutants)))
+    if mutants:
+        print(f"{module}: {len(mutants)} rows dropped, {sum(map(bool, found))} not missed")
+    return [what for what in found if what is not None]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="tests.mutation", description=__doc__)
+    parser.add_argument("modules", nargs="*", default=MODULES, help="http.cycle ...")
+    parser.add_argument("--tests", nargs="*", default=TESTS, help="directories of tests")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    tests = [test for test in options.tests if (ROOT / test).is_dir()]
+    tree = SCRATCH / "tree"
+    lay_out(tree, options.modules, tests)
+    survivors = mutate_functions(tree)
+    for module in options.modules:
+        survivors += mutate_rows(tree, module, tests, options.jobs)
+    (SCRATCH / "survivors.txt").write_text("".join(f"{line}\n" for line in survivors))
+    explained = (ROOT / "docs" / "mutation.md").read_text()
+    unexplained = [line for line in survivors if line not in explained]
+    for line in survivors:
+        print(f"{'UNEXPLAINED' if line in unexplained else 'explained  '} {line}")
+    print(f"{len(survivors)} survivors, {len(unexplained)} not explained in docs/mutation.md")
+    return 1 if unexplained else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
