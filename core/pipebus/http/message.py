@@ -1,12 +1,15 @@
-"""Requests and responses as handlers see them."""
+"""Requests as handlers see them."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+import re
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar, overload
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
-from pipebus.http.headers import Headers, HeadersInput
+from pipebus.errors import BadRequestBody, LocalProtocolError
+from pipebus.http.headers import Headers
+from pipebus.http.response import Response as Response
 
 T = TypeVar("T")
 
@@ -14,6 +17,63 @@ Address = tuple[str, int] | str
 """(host, port) of a TCP peer, the path of a UNIX socket, or "" for an unnamed one."""
 
 _NO_PARAMS: Final[Mapping[str, str]] = {}
+
+_CHARSET: Final = re.compile(r';[ \t]*charset="?([^\s;"]+)', re.IGNORECASE)
+_CHARSETS: Final = frozenset(
+    [
+        "ascii",
+        "us-ascii",
+        "utf-8",
+        "utf8",
+        "utf-16",
+        "utf-16be",
+        "utf-16le",
+        "latin1",
+        "iso-8859-1",
+        "iso-8859-2",
+        "iso-8859-3",
+        "iso-8859-4",
+        "iso-8859-5",
+        "iso-8859-6",
+        "iso-8859-7",
+        "iso-8859-8",
+        "iso-8859-9",
+        "iso-8859-10",
+        "iso-8859-13",
+        "iso-8859-14",
+        "iso-8859-15",
+        "iso-8859-16",
+        "windows-1250",
+        "windows-1251",
+        "windows-1252",
+        "windows-1253",
+        "windows-1254",
+        "windows-1255",
+        "windows-1256",
+        "windows-1257",
+        "windows-1258",
+        "koi8-r",
+        "koi8-u",
+        "shift_jis",
+        "euc-jp",
+        "iso-2022-jp",
+        "euc-kr",
+        "gb2312",
+        "gbk",
+        "gb18030",
+        "big5",
+    ]
+)
+"""What `text()` decodes. Not what `bytes.decode` knows: that takes codecs that are no charsets
+(`idna` costs the square of its input) and remembers every unknown name that a client makes up."""
+
+
+def split_target(target: str) -> tuple[str, str]:
+    """Return the path and the query of a request target, undecoded; the path of `*` is `*`."""
+    path, _, query = target.partition("?")
+    if not path.startswith("/") and "://" in path:  # absolute-form, RFC 9112 section 3.2.2
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    return path, query
 
 
 class Query:
@@ -41,6 +101,12 @@ class Query:
 
     def __contains__(self, name: str) -> bool:
         return any(key == name for key, _ in self.pairs)
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
 
     def __repr__(self) -> str:
         return f"Query({self.pairs!r})"
@@ -79,11 +145,7 @@ class RequestInfo:
         self.path_params = path_params
         self.route = route
         """The template that matched, such as `/api/{name}`; a bounded label, unlike the path."""
-        path, _, query = target.partition("?")
-        if not path.startswith("/") and "://" in path:  # absolute-form, RFC 9112 section 3.2.2
-            path = "/" + path.partition("://")[2].partition("/")[2]
-        self.raw_path = path
-        self.raw_query = query
+        self.raw_path, self.raw_query = split_target(target)
         self._path: str | None = None
         self._query: Query | None = None
 
@@ -132,27 +194,45 @@ class Request(RequestInfo):
         self.body = body
 
     def text(self) -> str:
-        """Return the body as text, by the charset of Content-Type (UTF-8); bad bytes raise
-        `UnicodeDecodeError`, an unknown charset `LookupError`: both are answered 400 if uncaught.
+        """Return the body as text, by the charset of Content-Type (UTF-8 by default).
+
+        Raises `BadRequestBody`, answered 400, for bytes that are no such text and for a charset
+        that is not known.
         """
-        return self.body.decode(_charset(self.headers.get("content-type", "")))
+        charset = "utf-8"
+        found = _CHARSET.search(self.headers.get("content-type", ""))
+        if found is not None:
+            charset = found.group(1).lower()
+            if charset not in _CHARSETS:
+                raise BadRequestBody("the charset of the body is not known")
+        try:
+            return self.body.decode(charset)
+        except UnicodeDecodeError as error:
+            raise BadRequestBody("the body is not text in its charset") from error
 
     @overload
     def json(self) -> Any: ...
     @overload
-    def json(self, type: type[T]) -> T: ...  # noqa: A002
+    def json(self, type: type[T]) -> T: ...
     def json(self, type: Any = Any) -> Any:  # noqa: A002
-        """Return the body decoded from JSON, checked against `type` if one is given (any type
-        that msgspec knows). Raises `msgspec.DecodeError`: answered 400 if uncaught.
+        """Return the body decoded from JSON, checked against `type` if one is given.
+
+        `type` is any type that msgspec knows. Raises `BadRequestBody`, answered 400, for a body
+        that is not JSON or not of that type.
         """
-        return msgspec.json.decode(self.body, type=type)
+        try:
+            return msgspec.json.decode(self.body, type=type)
+        except msgspec.ValidationError as error:
+            raise BadRequestBody("the body does not have the expected shape") from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadRequestBody("the body is not valid JSON") from error
 
 
 class StreamRequest(RequestInfo):
     """A request whose body arrives while the handler runs.
 
     Iterate it once: `async for chunk in request`. Reading stops the peer when the handler is slow;
-    a body cut short raises `StreamInterrupted`.
+    a body cut short raises `StreamInterrupted`, a second reader `LocalProtocolError`.
     """
 
     __slots__ = ("_chunks", "body_state")
@@ -184,79 +264,7 @@ class StreamRequest(RequestInfo):
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         if self._chunks is None:
-            msg = "this request's body can be read once, by its responder"
-            raise RuntimeError(msg)
+            msg = "the body of a streamed request can be read once, by its responder"
+            raise LocalProtocolError(msg)
         chunks, self._chunks = self._chunks, None
         return chunks()
-
-
-class Response:
-    """An answer: a status, fields and a body, whole or streamed.
-
-    `status` 200-599 (RFC 9110 section 15; 1xx is not a final answer). `body` bytes; for text, JSON
-    and streams there are constructors. Content-Length, Transfer-Encoding, Date and Connection are
-    the connection's to write; setting one raises `ValueError`, as does a CR, LF or NUL anywhere.
-    """
-
-    __slots__ = ("body", "content_length", "headers", "idle_timeout", "status", "stream_body")
-
-    def __init__(
-        self,
-        status: int = 200,
-        body: bytes = b"",
-        headers: HeadersInput | Headers = (),
-        *,
-        content_type: str | None = None,
-    ) -> None:
-        self.status = status
-        self.body = body
-        self.headers = headers if isinstance(headers, Headers) else Headers(headers)
-        if content_type is not None:
-            self.headers.raw.append((b"content-type", content_type.encode("latin-1")))
-        self.stream_body: AsyncIterable[bytes] | None = None
-        self.content_length: int | None = None
-        """The size of a streamed body in bytes where it is known; else it is sent chunked."""
-        self.idle_timeout: bool = True
-        """Whether `Limits.stream_idle` watches a streamed body; off for SSE."""
-        check_response(self)
-
-    @classmethod
-    def text(cls, text: str, status: int = 200, headers: HeadersInput = ()) -> "Response":
-        """Build a `text/plain; charset=utf-8` response."""
-        return cls(status, text.encode(), headers, content_type="text/plain; charset=utf-8")
-
-    @classmethod
-    def json(cls, data: object, status: int = 200, headers: HeadersInput = ()) -> "Response":
-        """Build an `application/json` response; `data` is anything msgspec encodes."""
-        return cls(status, msgspec.json.encode(data), headers, content_type="application/json")
-
-    @classmethod
-    def problem(
-        cls,
-        status: int,
-        detail: str | None = None,
-        *,
-        title: str | None = None,
-        type: str | None = None,  # noqa: A002 (RFC 9457's name)
-        instance: str | None = None,
-        headers: HeadersInput = (),
-    ) -> "Response":
-        """Build an `application/problem+json` response (RFC 9457)."""
-        raise NotImplementedError
-
-    @classmethod
-    def stream(
-        cls,
-        chunks: AsyncIterable[bytes],
-        *,
-        status: int = 200,
-        headers: HeadersInput = (),
-        content_type: str | None = "application/octet-stream",
-        content_length: int | None = None,
-    ) -> "Response":
-        """Build a response whose body is produced chunk by chunk while it is sent."""
-        raise NotImplementedError
-
-
-def check_response(response: Response) -> None:
-    """Refuse, with `ValueError`, a response that cannot be sent as it is."""

@@ -1,10 +1,9 @@
 """What every situation is answered with: the table of situations as data, and RFC 9457 answers."""
 
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
-from pipebus.errors import PipebusError
 from pipebus.http.message import Response
 
 

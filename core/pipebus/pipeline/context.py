@@ -84,7 +84,9 @@ class Context(BaseContext[S_co], Protocol[S_co]):
         """
         ...
 
-    async def request(self, topic: str, data: object = None, *, timeout: float | None = None) -> Any:
+    async def request(
+        self, topic: str, data: object = None, *, timeout: float | None = None
+    ) -> Any:
         """Ask the responder of a topic and return its reply's data.
 
         `timeout` in seconds (`Limits.request_timeout` by default); this handler's own deadline caps

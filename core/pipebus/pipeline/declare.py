@@ -1,87 +1,33 @@
 """What a user declares: data only. Nothing here runs."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
-from enum import Enum
-from typing import Any, Final, Generic, Literal, TypeVar, overload
+from dataclasses import replace
+from typing import Any, Generic, Literal, overload
 
-from pipebus.errors import RegistrationError
-from pipebus.http.message import Request, RequestInfo, Response, StreamRequest
-from pipebus.http.routes import Routes
-from pipebus.pipeline.decorators import Decorator, S, TaskDecorator, ThreadDecorator
-from pipebus.pipeline.handlers import Handler, Mode, inspect_handler
 from pipebus.bus.event import Event
-
-__all__ = [
-    "INHERIT",
-    "Handler",
-    "Inherit",
-    "Mode",
-    "Overflow",
-    "Pipeline",
-    "ResponderDecl",
-    "RouteDecl",
-    "SubscriberDecl",
-]
-
-E_ = TypeVar("E_", bound=Exception)
-
-Overflow = Literal["block", "drop_oldest", "drop_newest"]
-
-
-class Inherit(Enum):
-    """The type of `INHERIT`: take the limit of the server, where None means no limit."""
-
-    INHERIT = "inherit"
-
-
-INHERIT: Final = Inherit.INHERIT
-
-
-@dataclass(frozen=True, slots=True)
-class RouteDecl:
-    """A route and its handler."""
-
-    pattern: str
-    handler: Handler
-    stream: bool = False
-    concurrency: int | None = None
-    """Calls at once; None: by the handler's mode (task 1,000, thread 40, inline 1)."""
-    queue: int | None = None
-    """Requests that wait for a free call; None: `Limits.responder_queue`."""
-    timeout: float | None = None
-    """Seconds to the response head; None: `Limits.request_timeout`."""
-    max_body: int | None | Inherit = INHERIT
-    """Bytes of a request body; None lifts the bound, `INHERIT` takes `Limits.max_body`."""
-
-
-@dataclass(frozen=True, slots=True)
-class ResponderDecl:
-    """A responder of a topic. Several of one topic share the work."""
-
-    topic: str
-    handler: Handler
-    concurrency: int | None = None
-    """Calls at once; None: by the handler's mode (task 1,000, thread 40, inline 1)."""
-    queue: int | None = None
-    """Requests that wait for a free call; None: `Limits.responder_queue`."""
-    timeout: float | None = None
-    """Seconds to the reply; None: the caller's deadline alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class SubscriberDecl:
-    """A subscriber or a tap."""
-
-    pattern: str
-    handler: Handler
-    kind: Literal["subscriber", "tap"]
-    where: Mapping[str, str] | None = None
-    """Further filters: `source`, `subject` or `metadata.<key>` -> the value it must have."""
-    queue: int | None = None
-    """Events that wait; None: `Limits.subscription_queue`."""
-    overflow: Overflow = "block"
+from pipebus.errors import RegistrationError
+from pipebus.http.message import Request, StreamRequest
+from pipebus.http.response import Response
+from pipebus.http.route_pattern import with_prefix
+from pipebus.http.routes import Routes
+from pipebus.pipeline.declarations import INHERIT as INHERIT
+from pipebus.pipeline.declarations import Inherit as Inherit
+from pipebus.pipeline.declarations import Overflow as Overflow
+from pipebus.pipeline.declarations import ResponderDecl as ResponderDecl
+from pipebus.pipeline.declarations import RouteDecl as RouteDecl
+from pipebus.pipeline.declarations import SubscriberDecl as SubscriberDecl
+from pipebus.pipeline.decorators import (
+    Decorator,
+    E,
+    ErrorDecorator,
+    S,
+    TaskDecorator,
+    ThreadDecorator,
+)
+from pipebus.pipeline.handlers import Handler as Handler
+from pipebus.pipeline.handlers import Mode as Mode
+from pipebus.pipeline.handlers import inspect_handler
 
 
 class Pipeline(Generic[S]):
@@ -120,8 +66,8 @@ class Pipeline(Generic[S]):
         concurrency: int | None = None,
         queue: int | None = None,
         timeout: float | None = None,
-        max_body: int | None | Inherit = INHERIT,
-    ) -> Decorator[S, Request, Response]: ...
+        max_body: int | Inherit | None = INHERIT,
+    ) -> Decorator[Request, Response, S]: ...
     @overload
     def route(
         self,
@@ -132,8 +78,8 @@ class Pipeline(Generic[S]):
         concurrency: int | None = None,
         queue: int | None = None,
         timeout: float | None = None,
-        max_body: int | None | Inherit = INHERIT,
-    ) -> TaskDecorator[S, StreamRequest, Response]: ...
+        max_body: int | Inherit | None = INHERIT,
+    ) -> TaskDecorator[StreamRequest, Response, S]: ...
     @overload
     def route(
         self,
@@ -144,8 +90,8 @@ class Pipeline(Generic[S]):
         concurrency: int | None = None,
         queue: int | None = None,
         timeout: float | None = None,
-        max_body: int | None | Inherit = INHERIT,
-    ) -> ThreadDecorator[S, Request, Response]: ...
+        max_body: int | Inherit | None = INHERIT,
+    ) -> ThreadDecorator[Request, Response, S]: ...
     def route(
         self,
         pattern: str,
@@ -155,7 +101,7 @@ class Pipeline(Generic[S]):
         concurrency: int | None = None,
         queue: int | None = None,
         timeout: float | None = None,
-        max_body: int | None | Inherit = INHERIT,
+        max_body: int | Inherit | None = INHERIT,
     ) -> Any:
         """Declare what answers requests that match a pattern (grammar: `pipebus.http.routes`).
 
@@ -167,7 +113,15 @@ class Pipeline(Generic[S]):
         Raises `RegistrationError` for a bad pattern, a conflict with another route, or a function
         that cannot be such a handler.
         """
-        raise NotImplementedError
+
+        def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
+            handler = inspect_handler(fn, f"route {pattern!r}", thread=thread)
+            self._add_route(
+                RouteDecl(pattern, handler, stream, concurrency, queue, timeout, max_body)
+            )
+            return fn
+
+        return declare
 
     @overload
     def respond(
@@ -178,7 +132,7 @@ class Pipeline(Generic[S]):
         concurrency: int | None = None,
         queue: int | None = None,
         timeout: float | None = None,
-    ) -> Decorator[S, Event, object]: ...
+    ) -> Decorator[Event, object, S]: ...
     @overload
     def respond(
         self,
@@ -188,7 +142,7 @@ class Pipeline(Generic[S]):
         concurrency: int | None = None,
         queue: int | None = None,
         timeout: float | None = None,
-    ) -> ThreadDecorator[S, Event, object]: ...
+    ) -> ThreadDecorator[Event, object, S]: ...
     def respond(
         self,
         topic: str,
@@ -205,7 +159,13 @@ class Pipeline(Generic[S]):
         inline 1), `queue` requests more wait (`Limits.responder_queue`, 64), `timeout` seconds cap
         the caller's.
         """
-        raise NotImplementedError
+
+        def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
+            handler = inspect_handler(fn, f"responder of {topic!r}", thread=thread)
+            self._add_responder(ResponderDecl(topic, handler, concurrency, queue, timeout))
+            return fn
+
+        return declare
 
     @overload
     def subscribe(
@@ -216,7 +176,7 @@ class Pipeline(Generic[S]):
         queue: int | None = None,
         overflow: Overflow = "block",
         thread: Literal[False] = False,
-    ) -> Decorator[S, Event, None]: ...
+    ) -> Decorator[Event, None, S]: ...
     @overload
     def subscribe(
         self,
@@ -226,7 +186,7 @@ class Pipeline(Generic[S]):
         queue: int | None = None,
         overflow: Overflow = "block",
         thread: Literal[True],
-    ) -> ThreadDecorator[S, Event, None]: ...
+    ) -> ThreadDecorator[Event, None, S]: ...
     def subscribe(
         self,
         pattern: str,
@@ -242,7 +202,7 @@ class Pipeline(Generic[S]):
         wait (`Limits.subscription_queue`, 64); when it is full, `overflow` says who yields:
         `block` (the publisher waits, nothing is lost), `drop_oldest` or `drop_newest`.
         """
-        raise NotImplementedError
+        return self._listen("subscriber", pattern, where, queue, overflow, thread=thread)
 
     @overload
     def tap(
@@ -252,7 +212,7 @@ class Pipeline(Generic[S]):
         where: Mapping[str, str] | None = None,
         queue: int | None = None,
         thread: Literal[False] = False,
-    ) -> Decorator[S, Event, None]: ...
+    ) -> Decorator[Event, None, S]: ...
     @overload
     def tap(
         self,
@@ -261,7 +221,7 @@ class Pipeline(Generic[S]):
         where: Mapping[str, str] | None = None,
         queue: int | None = None,
         thread: Literal[True],
-    ) -> ThreadDecorator[S, Event, None]: ...
+    ) -> ThreadDecorator[Event, None, S]: ...
     def tap(
         self,
         pattern: str,
@@ -275,24 +235,32 @@ class Pipeline(Generic[S]):
         `where` and `queue` are as in `subscribe`. It runs after the answers have been written; a
         slow one belongs in a thread.
         """
-        raise NotImplementedError
+        return self._listen("tap", pattern, where, queue, "drop_oldest", thread=thread)
 
-    def on_error(
-        self, kind: type[E_]
-    ) -> Callable[
-        [Callable[[E_, RequestInfo], Response | Awaitable[Response]]],
-        Callable[[E_, RequestInfo], Response | Awaitable[Response]],
-    ]:
+    def on_error(self, kind: type[E]) -> ErrorDecorator[E]:
         """Declare how an exception that a route's handler did not catch is answered.
 
         The handler, `def` or `async def`, is given the exception and the request. The most specific
         class wins; without one the table in `pipebus.http.problem` applies.
         """
-        raise NotImplementedError
+        if not _is_exception_class(kind):
+            msg = f"on_error takes a class of exceptions, not {kind!r}"
+            raise RegistrationError(msg)
+
+        def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
+            role = f"on_error({kind.__qualname__})"
+            self._add_error_handler(kind, inspect_handler(fn, role, context=False))
+            return fn
+
+        return declare
 
     def error_handler(self, kind: type[BaseException]) -> Handler | None:
         """Return the error handler for an exception's class, the most specific one, or None."""
-        raise NotImplementedError
+        for base in kind.__mro__:
+            handler = self.error_handlers.get(base)
+            if handler is not None:
+                return handler
+        return None
 
     def include(
         self,
@@ -300,4 +268,60 @@ class Pipeline(Generic[S]):
         prefix: str = "",
     ) -> None:
         """Take over what another pipeline has declared so far, its routes under `prefix`."""
-        raise NotImplementedError
+        if other is self:
+            msg = f"pipeline {self.name!r} cannot include itself"
+            raise RegistrationError(msg)
+        if other.lifespan is not None:
+            msg = (
+                f"pipeline {other.name!r} has a lifespan, so it cannot be included: "
+                "the state is the outermost pipeline's"
+            )
+            raise RegistrationError(msg)
+        for route in other.routes:
+            self._add_route(replace(route, pattern=with_prefix(prefix, route.pattern)))
+        for responder in other.responders:
+            self._add_responder(responder)
+        self.subscribers += other.subscribers
+        for kind, handler in other.error_handlers.items():
+            self._add_error_handler(kind, handler)
+
+    def _add_route(self, route: RouteDecl) -> None:
+        self._table.add(route.pattern, route)
+        self.routes.append(route)
+
+    def _add_responder(self, responder: ResponderDecl) -> None:
+        for other in self.responders:
+            if other.topic == responder.topic and other.queue != responder.queue:
+                msg = (
+                    f"{other.handler.name} and {responder.handler.name} share the queue of "
+                    f"{responder.topic!r}, and do not agree on its size"
+                )
+                raise RegistrationError(msg)
+        self.responders.append(responder)
+
+    def _add_error_handler(self, kind: type[Exception], handler: Handler) -> None:
+        known = self.error_handlers.setdefault(kind, handler)
+        if known is not handler:
+            msg = f"{known.name} and {handler.name} both handle {kind.__qualname__}"
+            raise RegistrationError(msg)
+
+    def _listen(
+        self,
+        kind: Literal["subscriber", "tap"],
+        pattern: str,
+        where: Mapping[str, str] | None,
+        queue: int | None,
+        overflow: Overflow,
+        *,
+        thread: bool,
+    ) -> Any:
+        def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
+            handler = inspect_handler(fn, f"{kind} of {pattern!r}", thread=thread)
+            self.subscribers.append(SubscriberDecl(pattern, handler, kind, where, queue, overflow))
+            return fn
+
+        return declare
+
+
+def _is_exception_class(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception)

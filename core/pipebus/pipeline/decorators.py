@@ -1,11 +1,13 @@
 """The types of the decorators: they tell a wrong pairing of handler and context to a type checker.
 
-`M` is what the handler is given (a request, an event), `R` what it returns.
+`M` is what the handler is given (a request, an event), `R` what it returns, `S` the state.
 """
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol, overload
 
+from pipebus.http.message import RequestInfo
+from pipebus.http.response import Response
 from pipebus.pipeline.context import Context, InlineContext, ThreadContext
 
 if TYPE_CHECKING:
@@ -18,11 +20,13 @@ else:
 
     S = TypeVar("S")
 
+# An invariant TypeVar where mypy would have a variant one: the decorators are made, never passed on.
 M = TypeVar("M")
 R = TypeVar("R")
+E = TypeVar("E", bound=Exception)
 
 
-class Decorator(Protocol[S, M, R]):
+class Decorator(Protocol[M, R, S]):
     """Takes `async def` with `Context` and `def` with `InlineContext`; each may leave it out."""
 
     @overload
@@ -39,7 +43,7 @@ class Decorator(Protocol[S, M, R]):
     ) -> Callable[[M, InlineContext[S]], R]: ...
 
 
-class TaskDecorator(Protocol[S, M, R]):
+class TaskDecorator(Protocol[M, R, S]):
     """Takes `async def` only, with `Context` or without."""
 
     @overload
@@ -50,7 +54,7 @@ class TaskDecorator(Protocol[S, M, R]):
     ) -> Callable[[M, Context[S]], Awaitable[R]]: ...
 
 
-class ThreadDecorator(Protocol[S, M, R]):
+class ThreadDecorator(Protocol[M, R, S]):
     """Takes `def` that runs in a worker thread, with `ThreadContext` or without."""
 
     @overload
@@ -59,3 +63,16 @@ class ThreadDecorator(Protocol[S, M, R]):
     def __call__(
         self, fn: Callable[[M, ThreadContext[S]], R], /
     ) -> Callable[[M, ThreadContext[S]], R]: ...
+
+
+class ErrorDecorator(Protocol[E]):
+    """Takes `def` or `async def`: the exception and the request in, a `Response` out."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[[E, RequestInfo], Awaitable[Response]], /
+    ) -> Callable[[E, RequestInfo], Awaitable[Response]]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[E, RequestInfo], Response], /
+    ) -> Callable[[E, RequestInfo], Response]: ...

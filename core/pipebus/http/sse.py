@@ -1,0 +1,70 @@
+"""Server-sent events, encoded strictly (WHATWG HTML, section 9.2)."""
+
+import re
+from typing import Final
+
+_LINE_END: Final = re.compile(r"\r\n|\r|\n")
+"""Only these end a line there; `str.splitlines` knows eight more."""
+_FORBIDDEN: Final = re.compile(r"[\r\n\0]")
+
+
+class ServerSentEvent:
+    """One event of a `Response.events` stream.
+
+    `data` text; each of its lines becomes a `data:` line. `event` the name that
+    `addEventListener` takes, `id` what a reconnecting browser sends as `Last-Event-ID`, `retry`
+    milliseconds until it reconnects. CR, LF or NUL in `event` or `id`, or a negative `retry`, raise
+    `ValueError`.
+    """
+
+    __slots__ = ("data", "event", "id", "retry")
+
+    def __init__(
+        self,
+        data: str,
+        event: str | None = None,
+        id: str | None = None,  # noqa: A002 (the field's name)
+        retry: int | None = None,
+    ) -> None:
+        if type(data) is not str:
+            msg = f"an event's data must be str, not {type(data).__name__}"
+            raise TypeError(msg)
+        for name, value in (("event", event), ("id", id)):
+            if value is not None and _FORBIDDEN.search(value):
+                msg = f"CR, LF or NUL in an event's {name}: {value!r}"
+                raise ValueError(msg)
+        if retry is not None and (type(retry) is not int or retry < 0):
+            msg = f"an event's retry must be whole milliseconds, not {retry!r}"
+            raise ValueError(msg)
+        self.data = data
+        self.event = event
+        self.id = id
+        self.retry = retry
+
+    def encode(self) -> bytes:
+        """Return the event as it goes to the wire, the blank line included."""
+        lines: list[str] = []
+        if self.event is not None:
+            lines.append(f"event: {self.event}")
+        if self.id is not None:
+            lines.append(f"id: {self.id}")
+        if self.retry is not None:
+            lines.append(f"retry: {self.retry}")
+        lines += [f"data: {line}" for line in _LINE_END.split(self.data)]
+        return ("\n".join(lines) + "\n\n").encode()
+
+    def __repr__(self) -> str:
+        return (
+            f"ServerSentEvent({self.data!r}, event={self.event!r}, id={self.id!r}, "
+            f"retry={self.retry!r})"
+        )
+
+
+def encode_event(event: object) -> bytes:
+    """Encode what a `Response.events` stream produced: an event, or text that is its data."""
+    if isinstance(event, ServerSentEvent):
+        return event.encode()
+    if isinstance(event, str):
+        return ServerSentEvent(event).encode()
+    msg = f"a stream of events produces ServerSentEvent or str, not {type(event).__name__}"
+    raise TypeError(msg)
