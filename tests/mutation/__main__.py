@@ -67,7 +67,14 @@ def lay_out(tree: Path, modules: Sequence[str], tests: Sequence[str]) -> None:
 def mutate_functions(tree: Path) -> list[str]:
     """Run mutmut; describe what survived."""
     mutmut = str(BIN / "mutmut")
-    subprocess.run([mutmut, "run"], cwd=tree, env=ENVIRONMENT, check=True)
+    log = SCRATCH / "mutmut.log"  # it spins and counts: nothing to read while it goes well
+    print(f"mutmut runs; its output is in {log}", flush=True)
+    with log.open("wb") as output:
+        run = subprocess.run(
+            [mutmut, "run"], cwd=tree, env=ENVIRONMENT, check=False, stdout=output, stderr=output
+        )
+    if run.returncode != 0:
+        sys.exit(log.read_text().replace("\r", "\n")[-4000:])
     command = [mutmut, "results"]
     done = subprocess.run(
         command, cwd=tree, env=ENVIRONMENT, check=True, capture_output=True, text=True
@@ -85,8 +92,13 @@ def describe(tree: Path, name: str) -> str:
     lines = done.stdout.splitlines()
     old = " ".join(line[1:].strip() for line in lines if re.match("-(?!--)", line))
     new = " ".join(line[1:].strip() for line in lines if re.match(r"\+(?!\+\+)", line))
+    return f"{describe_function(name)}: `{old}` -> `{new}`"
+
+
+def describe_function(name: str) -> str:
+    """Undo what mutmut does to the name of a function."""
     function = re.sub(r"__mutmut_\d+$", "", name).replace("xǁ", "").replace("ǁ", ".")
-    return f"{re.sub(r'[.]x_', '.', function)}: `{old}` -> `{new}`"
+    return re.sub(r"[.]x_", ".", function)
 
 
 def rows(source: str) -> Iterator[tuple[str, str]]:
