@@ -1,0 +1,249 @@
+"""The parts of the engine, and how what one says becomes an input of another."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pipebus.bus.bus import Bus
+from pipebus.bus.exchange import Exchange
+from pipebus.bus.publisher import Publisher
+from pipebus.bus.subscription import Subscription
+from pipebus.engine.actions import Action, Drained, Flush, Wake
+from pipebus.engine.bus_calls import BusCalls
+from pipebus.engine.calls import HttpCall, Outbox, PublisherCall, ReadCall, RequestCall
+from pipebus.engine.handlers import Handlers
+from pipebus.engine.outgoing import Outgoing
+from pipebus.engine.wiring import wire_responders, wire_routes, wire_subscribers
+from pipebus.http.client import ClientCall, ClientConnection, HttpClient
+from pipebus.http.client_events import CLIENT_REQUEST
+from pipebus.http.dispatch import Dispatch
+from pipebus.http.drain import Drain
+from pipebus.http.session import BodyStream, Session
+from pipebus.http.wire import WireCodec
+from pipebus.limits import ClientLimits, Limits, Timeouts
+from pipebus.pipeline.declare import Pipeline
+from pipebus.resilience.admission import Admission
+from pipebus.timers import TimerQueue
+from pipebus.wall_clock import WallClock
+
+
+class Assembly:
+    """Bus, dispatch, client and handlers wired together: their life, their time, their outputs."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline[Any],
+        *,
+        wire: WireCodec,
+        id_prefix: str,
+        random: Callable[[], float],
+        now: float,
+        limits: Limits | None = None,
+        client_limits: ClientLimits | None = None,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        limits = limits or Limits()
+        self.limits = limits
+        self.state: Any = None
+        """What the lifespan yielded."""
+        self.clock = WallClock()
+        self.timers = TimerQueue()
+        self.bus = Bus(id_prefix=id_prefix, limits=limits, timers=self.timers, clock=self.clock)
+        self.admission = Admission(limits)
+        self.client = HttpClient(
+            client_limits or ClientLimits(), wire, self.timers, id_prefix=id_prefix, random=random
+        )
+        self._now = now
+        self._outbox = Outbox(self.timers, Wake)
+        self._actions = self._outbox.actions
+        self._drain = Drain(limits.grace, limits.linger_timeout)
+        self.dispatch = Dispatch(
+            self.bus,
+            wire_routes(pipeline, self.bus, limits),
+            limits=limits,
+            wire=wire,
+            timers=self.timers,
+            clock=self.clock,
+            admission=self.admission,
+            drain=self._drain,
+        )
+        self._calls = BusCalls(self.bus, self._outbox, limits)
+        self._handlers = Handlers(
+            pipeline, self.bus, self.dispatch, self._outbox, limits, id_prefix
+        )
+        self._outgoing = Outgoing(
+            self.bus, self._calls, self.client, self._outbox, timeouts or Timeouts()
+        )
+        if CLIENT_REQUEST not in wire_responders(pipeline, self.bus, limits):
+            self._outgoing.register()
+        wire_subscribers(pipeline, self.bus, now)
+        self._readers: dict[BodyStream, ReadCall] = {}
+        self._cut = False
+        self._told_drained = False
+
+    # --- life ----------------------------------------------------------------------------------
+
+    def start(self, state: object, now: float) -> None:
+        """Note what the lifespan yielded: `ctx.state` from now on."""
+        self.state = state
+        self._settle(now)
+
+    def set_wall_clock(self, wall: float, now: float) -> None:
+        """Say that it is `wall` seconds since the epoch (UTC); about once a minute."""
+        self.clock.set(wall, now)
+
+    @property
+    def draining(self) -> bool:
+        """Whether a drain has begun."""
+        return self._drain.state != "serving"
+
+    @property
+    def running(self) -> int:
+        """How many invocations have not ended."""
+        return len(self._handlers.running)
+
+    @property
+    def uploads(self) -> int:
+        """How many bodies of outgoing requests are being sent."""
+        return self._outgoing.uploads
+
+    def drain(self, now: float) -> None:
+        """Finish what is in flight within `Limits.grace`, then cut the rest; ends in `Drained`."""
+        self.dispatch.drain(now)
+        self.client.drain(now)
+        self._settle(now)
+
+    def close(self, now: float) -> None:
+        """Cut everything at once: what is open is cancelled (shutdown), connections close."""
+        if not self.draining:
+            self.dispatch.drain(now)
+        self._drain.deadline = now
+        self._drain.handle_timeout(now)
+        self._settle(now)
+
+    def _cut_rest(self, now: float) -> None:
+        """Grace is over: end every exchange, drop every queue, cancel every handler."""
+        if self._cut:
+            return
+        self._cut = True
+        self.bus.drain(now)
+        self.bus.shutdown(now)
+        self.client.close(now)
+        self._calls.close(now)
+        for invocation in list(self._handlers.running):
+            self._handlers.cancel(invocation)
+
+    # --- time ----------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """Return when `handle_timeout` has something to do, or None."""
+        if self._handlers.taps_wait:
+            return self._now
+        return self.timers.next_deadline()
+
+    @property
+    def deadline_reason(self) -> str:
+        """What the next deadline is for."""
+        return "taps" if self._handlers.taps_wait else self.timers.deadline_reason
+
+    def handle_timeout(self, now: float) -> None:
+        """Act on every deadline at or before `now`; harmless when there is none."""
+        timers = self.timers
+        while (timed := timers.next_due(now)) is not None:
+            timed.handle_timeout(now)
+            timers.watch(timed)
+        self._settle(now)
+
+    # --- actions -------------------------------------------------------------------------------
+
+    def next_action(self) -> Action | None:
+        """Return what is to be done next, or None: the sweep is over."""
+        if self._actions or self._handlers.run_a_tap(self._now):
+            return self._actions.popleft()
+        return None
+
+    def _settle(self, now: float) -> None:
+        """Turn what the machines below say into actions, and into inputs for one another."""
+        self._now = now
+        bus, dispatch, client = self.bus, self.dispatch, self.client
+        while True:
+            output = bus.next_output()
+            if output is not None:
+                self._on_bus(output, now)
+                continue
+            said = dispatch.next_output(now)
+            if said is not None:
+                self._on_dispatch(said, now)
+                continue
+            asked = client.next_output()
+            if asked is None:
+                break
+            if isinstance(asked, ClientCall):
+                self._outgoing.news(asked, now)
+            elif isinstance(asked, ClientConnection):
+                self._actions.append(Flush(asked))
+            else:
+                self._actions.append(asked)
+        if self._drain.state != "serving":
+            self._settle_drain(now)
+
+    def _on_bus(self, output: Subscription | Exchange | Publisher, now: float) -> None:
+        if isinstance(output, Exchange):
+            if output.outcome is None:
+                self._start(output, now)
+            else:
+                self._ended(output, now)
+        elif isinstance(output, Subscription):
+            if output.owner is self._calls:
+                self._calls.ready(output, now)
+            else:
+                self._handlers.ready(output, now)
+        elif isinstance(output.owner, Session):
+            self.dispatch.publisher_resumed(output.owner, now)
+        elif isinstance(output.owner, PublisherCall):
+            self._calls.resumed(output.owner)
+
+    def _start(self, exchange: Exchange, now: float) -> None:
+        assert exchange.responder is not None
+        if exchange.responder.handler is self._outgoing:
+            self._outgoing.start(exchange, now)
+        else:
+            self._handlers.start(exchange, now)
+
+    def _ended(self, exchange: Exchange, now: float) -> None:
+        owner = exchange.owner
+        if isinstance(owner, Session):
+            self.dispatch.exchange_ended(exchange, now)
+        elif isinstance(owner, HttpCall):
+            self._outgoing.answered(owner, exchange, now)
+        elif isinstance(owner, RequestCall):
+            self._calls.answered(owner, exchange, now)
+        if exchange.responder is not None and exchange.responder.handler is self._outgoing:
+            self._outgoing.ended(exchange, now)
+        else:
+            self._handlers.exchange_ended(exchange)
+
+    def _on_dispatch(self, said: Session | BodyStream | Exchange, now: float) -> None:
+        if isinstance(said, Session):
+            self._actions.append(Flush(said))
+        elif isinstance(said, Exchange):
+            self._handlers.writable(said)
+        else:
+            read = self._readers.pop(said, None)
+            if read is not None and not self._feed(said, read, now):
+                self._readers[said] = read
+
+    def _settle_drain(self, now: float) -> None:
+        drain = self._drain
+        if drain.state != "draining" and not self._cut:
+            self._cut_rest(now)
+            self._settle(now)
+        if drain.drained and not self._told_drained:
+            self._told_drained = True
+            self._actions.append(Drained())
+
+    def _feed(self, source: BodyStream, read: ReadCall, now: float) -> bool:
+        piece = source.take(now)
+        if piece is None and not source.finished:
+            return False
+        self._outbox.finish(read, piece, None if piece is not None else source.error)
+        return True

@@ -1,0 +1,169 @@
+"""Calls: what somebody outside the core waits for.
+
+The engine makes one, the binding waits until it is `done` (a `Wake` says when) and takes its
+`result()`. A waiter that gives up says `Engine.abandon(call, now)`; then the call is over for good.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from pipebus.bus.exchange import Exchange
+from pipebus.bus.publisher import Publisher
+from pipebus.bus.subscription import Subscription
+from pipebus.http.client import ClientCall
+from pipebus.http.session import BodyStream
+from pipebus.limits import INFINITY, Timeouts
+from pipebus.timers import Timed, TimerQueue
+
+if TYPE_CHECKING:  # actions carry calls, and the outbox makes actions of calls
+    from pipebus.engine.actions import Action
+
+
+class Call(Timed):
+    """One wait. Outputs: `done`, then `result()`. `waiter` belongs to the binding."""
+
+    __slots__ = ("done", "error", "expire", "value", "waiter")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.waiter: object = None
+        self.expire: Callable[[Call, float], None] | None = None
+        """What happens at `deadline`; the engine's."""
+
+    def result(self) -> Any:
+        """Return the value or raise the error."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+    def handle_timeout(self, now: float) -> None:
+        """Let the engine end the call if its time has come."""
+        if now >= self.deadline:
+            self.deadline = INFINITY
+            if self.expire is not None:
+                self.expire(self, now)
+
+
+class PublisherCall(Call):
+    """A publish, or the wait of a request's sender for room; the value is the event or reply.
+
+    It ends no sooner than its publisher has nothing parked: that is what "lossless" costs.
+    """
+
+    __slots__ = ("publisher",)
+
+    def __init__(self, publisher: Publisher) -> None:
+        super().__init__()
+        self.publisher = publisher
+
+
+class RequestCall(PublisherCall):
+    """A bus request; its value is the reply's data."""
+
+    __slots__ = ("exchange",)
+
+    def __init__(self, publisher: Publisher) -> None:
+        super().__init__(publisher)
+        self.exchange: Exchange | None = None
+
+
+class HttpCall(RequestCall):
+    """An outgoing HTTP call. Its result is the response, or what `wrap` makes of a streamed one."""
+
+    __slots__ = ("client_call", "reader", "room", "stream", "timeouts", "whole", "wrap")
+
+    def __init__(self, publisher: Publisher, timeouts: Timeouts, *, stream: bool) -> None:
+        super().__init__(publisher)
+        self.timeouts = timeouts
+        self.stream = stream
+        self.client_call: ClientCall | None = None
+        """The traffic; None if a responder of the program answers in its place."""
+        self.whole: bytes | None = None
+        """The body still to be read, where the whole response was there at once."""
+        self.reader: ReadCall | None = None
+        self.room: RoomCall | None = None
+        self.wrap: Callable[[HttpCall], Any] | None = None
+
+    def result(self) -> Any:
+        """Return the response (streamed: what `wrap` makes of this call) or raise the error."""
+        value = super().result()
+        return value if self.wrap is None else self.wrap(self)
+
+
+class ReadCall(Call):
+    """The next piece of a body; raises `StopAsyncIteration` at its end."""
+
+    __slots__ = ("source",)
+
+    def __init__(self, source: BodyStream | HttpCall) -> None:
+        super().__init__()
+        self.source = source
+
+    def result(self) -> bytes:
+        """Return the piece, raise the error, or raise `StopAsyncIteration`."""
+        value: bytes | None = super().result()
+        if value is None:
+            raise StopAsyncIteration
+        return value
+
+
+class RoomCall(Call):
+    """Room for another piece of a body that is being sent; False: no more is wanted."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, target: Exchange | HttpCall) -> None:
+        super().__init__()
+        self.target = target
+
+
+class EventCall(Call):
+    """The next event of a program's own subscription; `StopAsyncIteration` once it is closed."""
+
+    __slots__ = ("subscription",)
+
+    def __init__(self, subscription: Subscription) -> None:
+        super().__init__()
+        self.subscription = subscription
+
+    def result(self) -> Any:
+        """Return the event, or raise `StopAsyncIteration`."""
+        value = super().result()
+        if value is None:
+            raise StopAsyncIteration
+        return value
+
+
+class Outbox:
+    """Where the parts of the engine leave their actions; ends calls."""
+
+    __slots__ = ("_wake", "actions", "timers")
+
+    def __init__(self, timers: TimerQueue, wake: "Callable[[Call], Action]") -> None:
+        self.timers = timers
+        self._wake = wake
+        self.actions: deque[Action] = deque()
+
+    def finish(self, call: Call, value: object = None, error: BaseException | None = None) -> None:
+        """End a call, once; who waits for it is woken."""
+        if call.done:
+            return
+        call.done = True
+        call.value = value
+        call.error = error
+        self.timers.forget(call)
+        if call.waiter is not None:
+            self.actions.append(self._wake(call))
+
+    def expire_at(
+        self, call: Call, deadline: float, reason: str, expire: Callable[[Call, float], None]
+    ) -> None:
+        """Have `expire(call, now)` called at `deadline` unless the call is done before."""
+        call.expire = expire
+        call.deadline = deadline
+        call.deadline_reason = reason
+        self.timers.watch(call)

@@ -1,0 +1,293 @@
+"""The life of every call of a handler, from its `Run` to `ended`."""
+
+from collections import deque
+from typing import Any
+
+from pipebus.bus.bus import Bus
+from pipebus.bus.exchange import Exchange
+from pipebus.bus.subscription import Subscription
+from pipebus.engine.actions import Cancel, OutgoingBody, Report, Run
+from pipebus.engine.calls import Outbox, RoomCall
+from pipebus.engine.invocation import OPEN, Invocation
+from pipebus.errors import StreamInterrupted
+from pipebus.http.dispatch import Dispatch
+from pipebus.http.message import Response
+from pipebus.http.problem import answer_for_error
+from pipebus.limits import Limits
+from pipebus.pipeline.declare import Pipeline, ResponderDecl, RouteDecl, SubscriberDecl
+
+_STOPPED = "the handler's task was cancelled from outside"
+
+
+class Handlers:
+    """Makes invocations of exchanges and events, and results of what comes back.
+
+    Inputs: `start` (an exchange that has a responder), `ready` (a subscription that has an event),
+    `exchange_ended`, `begin`, `complete`, `fail`, `ended`, `body_chunk`, `body_end`, `body_failed`.
+    """
+
+    __slots__ = (
+        "_bus", "_dispatch", "_limits", "_number", "_outbox", "_pipeline", "_prefix", "_rooms",
+        "_tap_budget", "_taps", "running",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        pipeline: Pipeline[Any],
+        bus: Bus,
+        dispatch: Dispatch,
+        outbox: Outbox,
+        limits: Limits,
+        id_prefix: str,
+    ) -> None:
+        self._pipeline = pipeline
+        self._bus = bus
+        self._dispatch = dispatch
+        self._outbox = outbox
+        self._limits = limits
+        self._prefix = f"{id_prefix}i"
+        self._number = 0
+        self._taps: deque[Subscription] = deque()
+        self._tap_budget = limits.taps_per_sweep
+        self._rooms: dict[Exchange, RoomCall] = {}
+        self.running: dict[Invocation, None] = {}
+        """Every invocation that has not ended."""
+
+    def _id(self) -> str:
+        self._number += 1
+        return f"{self._prefix}{self._number}"
+
+    def _run(self, invocation: Invocation) -> None:
+        self.running[invocation] = None
+        self._outbox.actions.append(Run(invocation))
+
+    # --- what is to run ------------------------------------------------------------------------
+
+    def start(self, exchange: Exchange, now: float) -> None:
+        """Run the handler that a responder of `exchange` stands for."""
+        responder = exchange.responder
+        assert responder is not None
+        declared = responder.handler
+        event = exchange.request
+        if isinstance(declared, RouteDecl):
+            invocation = Invocation(
+                self._id(), "route", declared.handler, (event.data,), event,
+                exchange=exchange, responder=responder,
+            )  # fmt: skip
+        else:
+            assert isinstance(declared, ResponderDecl)
+            invocation = Invocation(
+                self._id(), "respond", declared.handler, (event,), event,
+                exchange=exchange, responder=responder,
+            )  # fmt: skip
+            if declared.timeout is not None and now + declared.timeout < exchange.deadline:
+                exchange.deadline = now + declared.timeout
+                self._outbox.timers.watch(exchange)
+        exchange.invocation = invocation
+        self._run(invocation)
+
+    def ready(self, subscription: Subscription, now: float) -> None:
+        """Run a declared subscriber for its next event, now, or a tap after the sweep's writes."""
+        if subscription.kind == "tap":
+            self._taps.append(subscription)
+        else:
+            self._next(subscription, now)
+
+    def _next(self, subscription: Subscription, now: float) -> None:
+        event = self._bus.take(subscription, now)
+        if event is None:
+            return
+        declared = subscription.owner
+        assert isinstance(declared, SubscriberDecl)
+        self._run(
+            Invocation(
+                self._id(),
+                declared.kind,
+                declared.handler,
+                (event,),
+                event,
+                subscription=subscription,
+            )
+        )
+
+    def run_a_tap(self, now: float) -> bool:
+        """Run one tap if one waits and the sweep's budget allows; False ends the sweep."""
+        while self._taps:
+            if self._tap_budget == 0:
+                break
+            self._tap_budget -= 1
+            self._next(self._taps.popleft(), now)
+            if self._outbox.actions:
+                return True
+        self._tap_budget = self._limits.taps_per_sweep
+        return False
+
+    @property
+    def taps_wait(self) -> bool:
+        """Whether taps were left for the next sweep."""
+        return bool(self._taps)
+
+    # --- what became of it ---------------------------------------------------------------------
+
+    def begin(self, invocation: Invocation, now: float) -> bool:
+        """Note that it runs; False: it was cancelled before, do not run it (but say `ended`)."""
+        if invocation.cancelled or invocation.state != "created":
+            return False
+        invocation.state = "running"
+        exchange = invocation.exchange
+        if exchange is not None and invocation.kind == "route":
+            self._dispatch.handler_began(exchange, now)
+        return True
+
+    def complete(self, invocation: Invocation, result: object, now: float) -> OutgoingBody | None:
+        """Take what a handler returned; an `OutgoingBody` is to be iterated by its runner."""
+        if invocation.state != "running":
+            return None
+        exchange = invocation.exchange
+        if exchange is None:
+            invocation.state = "finished"
+        elif invocation.kind == "respond":
+            invocation.state = "finished"
+            self._bus.reply(exchange, result, now)
+        elif not isinstance(result, Response):
+            kind = type(result).__name__
+            self.fail(invocation, TypeError(f"{invocation.name} returned {kind}, no Response"), now)
+        elif result.stream_body is None:
+            invocation.state = "finished"
+            self._bus.reply(exchange, result, now)
+        else:
+            return self._stream(invocation, exchange, result, now)
+        return None
+
+    def _stream(
+        self, invocation: Invocation, exchange: Exchange, response: Response, now: float
+    ) -> OutgoingBody | None:
+        assert response.stream_body is not None
+        if not self._dispatch.start_stream(exchange, response, now):
+            invocation.state = "finished"
+            return None
+        invocation.state = "streaming"
+        self._release(invocation, now)
+        return OutgoingBody(invocation, response.stream_body)
+
+    def fail(self, invocation: Invocation, error: BaseException, now: float) -> None:
+        """Take what a handler raised."""
+        if invocation.state != "running":
+            return
+        invocation.state = "finished"
+        exchange = invocation.exchange
+        if exchange is None:
+            self._bus.handler_error(error, invocation.cause, invocation.name, now)
+            self._report(invocation, error)
+            return
+        if invocation.kind == "route" and exchange.outcome is None:
+            handler = self._pipeline.error_handler(type(error))
+            if handler is not None:
+                answer = Invocation(
+                    self._id(), "error", handler, (error, exchange.request.data),
+                    exchange.request, exchange=exchange,
+                )  # fmt: skip
+                exchange.invocation = answer
+                self._run(answer)
+                return
+        if invocation.kind != "respond" and answer_for_error(error).status == 500:
+            self._report(invocation, error)
+        self._bus.fail(exchange, error, now)
+
+    def _report(self, invocation: Invocation, error: BaseException) -> None:
+        message = f"{invocation.kind} {invocation.name} failed on {invocation.cause.type}"
+        self._outbox.actions.append(Report(message, error))
+
+    def ended(self, invocation: Invocation, now: float) -> None:
+        """Note that its task, thread or inline call is really gone; always the last word."""
+        self.running.pop(invocation, None)
+        if invocation.state in OPEN:
+            self._stopped(invocation, now)
+        invocation.state = "ended"
+        self._release(invocation, now)
+        subscription = invocation.subscription
+        if subscription is None:
+            return
+        subscription.runner = None
+        if subscription.kind == "tap":
+            self._taps.append(subscription)
+        else:
+            self._next(subscription, now)
+
+    def _stopped(self, invocation: Invocation, now: float) -> None:
+        """Settle what a handler leaves open that ended without a word: it was cancelled."""
+        exchange = invocation.exchange
+        if exchange is None or exchange.outcome is not None:
+            return
+        if invocation.state == "streaming":
+            self._dispatch.stream_failed(exchange, RuntimeError(_STOPPED), now)
+        else:
+            self._bus.fail(exchange, RuntimeError(_STOPPED), now)
+
+    def _release(self, invocation: Invocation, now: float) -> None:
+        responder, invocation.responder = invocation.responder, None
+        if responder is not None:
+            self._bus.released(responder, now)
+
+    def exchange_ended(self, exchange: Exchange) -> None:
+        """Cancel whoever still works on an exchange that has ended."""
+        room = self._rooms.pop(exchange, None)
+        if room is not None:
+            self._outbox.finish(
+                room, error=StreamInterrupted("the response was cut: nobody reads it any more")
+            )
+        invocation = exchange.invocation
+        if isinstance(invocation, Invocation) and invocation.state in OPEN:
+            self.cancel(invocation)
+
+    def cancel(self, invocation: Invocation) -> None:
+        """Have its task cancelled, once; a thread runs on, and an inline call cannot stop."""
+        if invocation.cancelled:
+            return
+        invocation.cancelled = True
+        if invocation.mode == "task" or invocation.state == "streaming":
+            self._outbox.actions.append(Cancel(invocation))
+
+    # --- streamed responses --------------------------------------------------------------------
+
+    def body_chunk(self, invocation: Invocation, chunk: bytes, now: float) -> RoomCall | None:
+        """Send a piece; a call that is returned is to be waited for before the next.
+
+        Raises `StreamInterrupted` when nobody reads the response any more, and
+        `LocalProtocolError` for more bytes than were announced.
+        """
+        exchange = invocation.exchange
+        if exchange is None or invocation.state != "streaming":
+            msg = "this response has ended"
+            raise StreamInterrupted(msg)
+        if self._dispatch.stream_chunk(exchange, chunk, now):
+            return None
+        room = self._rooms[exchange] = RoomCall(exchange)
+        return room
+
+    def writable(self, exchange: Exchange) -> None:
+        """Note that a streamed response may be written again."""
+        room = self._rooms.pop(exchange, None)
+        if room is not None:
+            self._outbox.finish(room, value=True)
+
+    def body_end(self, invocation: Invocation, now: float) -> None:
+        """End a streamed response."""
+        if invocation.state == "streaming" and invocation.exchange is not None:
+            invocation.state = "finished"
+            self._dispatch.stream_end(invocation.exchange, now)
+
+    def body_failed(self, invocation: Invocation, error: BaseException, now: float) -> None:
+        """Cut a streamed response whose body raised `error`."""
+        if invocation.state != "streaming" or invocation.exchange is None:
+            return
+        invocation.state = "finished"
+        if not isinstance(error, StreamInterrupted):
+            self._report(invocation, error)
+        self._dispatch.stream_failed(invocation.exchange, error, now)
+
+    def forget_room(self, room: RoomCall) -> None:
+        """Note that nobody waits for room any more."""
+        if isinstance(room.target, Exchange):
+            self._rooms.pop(room.target, None)
+        self._outbox.finish(room)

@@ -1,0 +1,78 @@
+"""An invocation: one call of one handler, from `Run` to `Engine.ended`."""
+
+from typing import Any, Final, Literal
+
+from pipebus.bus.event import Event
+from pipebus.bus.exchange import Exchange
+from pipebus.bus.publisher import Publisher
+from pipebus.bus.responders import Responder
+from pipebus.bus.subscription import Subscription
+from pipebus.limits import INFINITY
+from pipebus.pipeline.handlers import Handler, Mode
+
+Kind = Literal["route", "respond", "subscriber", "tap", "error"]
+State = Literal["created", "running", "streaming", "finished", "ended"]
+
+OPEN: Final = frozenset({"created", "running", "streaming"})
+"""States in which it still owes a result; `finished`: its task or thread is on its way out."""
+
+
+class Invocation:
+    """What a `Run` names. For the binding: `mode`, `name` and its own `task`."""
+
+    __slots__ = (
+        "_publisher", "arguments", "cancelled", "cause", "exchange", "handler", "id", "kind",
+        "mode", "name", "responder", "state", "subscription", "task",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 (the attribute's name)
+        kind: Kind,
+        handler: Handler,
+        arguments: tuple[Any, ...],
+        cause: Event,
+        *,
+        exchange: Exchange | None = None,
+        responder: Responder | None = None,
+        subscription: Subscription | None = None,
+    ) -> None:
+        self.id = id
+        self.kind: Kind = kind
+        self.handler = handler
+        self.mode: Mode = handler.mode
+        self.name = handler.name
+        self.arguments = arguments
+        """What it is called with, the context aside."""
+        self.cause = cause
+        """The event that it handles, and the cause of all that it publishes."""
+        self.exchange = exchange
+        self.responder = responder
+        """The holder of its concurrency slot; None once that is free again."""
+        self.subscription = subscription
+        self.state: State = "created"
+        self.cancelled = False
+        self.task: object = None
+        """The binding's: the task that runs it."""
+        self._publisher: Publisher | None = None
+
+    @property
+    def publisher(self) -> Publisher:
+        """Who publishes for it, made at first use: an edge of the bus's wait graph."""
+        if self._publisher is None:
+            self._publisher = Publisher(self.name)
+            if self.exchange is not None:
+                self.exchange.answering = self._publisher
+            if self.subscription is not None:
+                self.subscription.runner = self._publisher
+        return self._publisher
+
+    @property
+    def deadline(self) -> float | None:
+        """When its answer must be there; None for one that answers nobody, or has no hurry."""
+        if self.exchange is None or self.exchange.deadline == INFINITY:
+            return None
+        return self.exchange.deadline
+
+    def __repr__(self) -> str:
+        return f"<Invocation {self.id} {self.kind} {self.name} {self.state}>"
