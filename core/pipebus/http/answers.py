@@ -64,8 +64,6 @@ class Answers:
         session = exchange.owner
         if not (isinstance(session, Session) and self._bus.start_reply(exchange, now)):
             return False
-        # The head is out, so the request's deadline is met; `stream_idle` takes over.
-        exchange.deadline = float("inf")
         session.response = response
         try:
             goes_on = session.conn.send_response(
@@ -167,7 +165,9 @@ class Answers:
         session.outcome = outcome
         session.completed = now
         self._release(session)
-        if session.state == STREAMING:
+        if session.peer_gone:
+            self._fail(session, "disconnect", now)
+        elif session.state == STREAMING:
             if outcome == "replied":
                 session.state = ANSWERED
             else:

@@ -16,7 +16,7 @@ class Drain(Timed):
     cancelled and answered 503, and the answers get `linger` seconds to leave. When all work is
     gone the drain ends at once, whichever state it is in.
 
-    Input: `begin`. Mutator: `settle`. Time: `handle_timeout`. Output: `state`.
+    Inputs: `begin`, `cut`. Mutator: `settle`. Time: `handle_timeout`. Output: `state`.
     """
 
     __slots__ = ("_grace", "_linger", "on_grace_over", "state")
@@ -43,6 +43,12 @@ class Drain(Timed):
         self.deadline_reason = "grace"
         return True
 
+    def cut(self, now: float) -> None:
+        """End it at once: grace is over, and nobody waits for the last answers to leave."""
+        if self.state in ("serving", "draining"):
+            self._close(now)
+        self._end()
+
     def settle(self, work: int) -> None:
         """Say how much is left (connections, requests in flight, lossless events); 0 ends it."""
         if work == 0 and self.state in ("draining", "closing"):
@@ -53,13 +59,16 @@ class Drain(Timed):
         if now < self.deadline:
             return
         if self.state == "draining":
-            self.state = "closing"
-            self.deadline = now + self._linger
-            self.deadline_reason = "linger"
-            if self.on_grace_over is not None:
-                self.on_grace_over(now)
+            self._close(now)
         if now >= self.deadline:
             self._end()
+
+    def _close(self, now: float) -> None:
+        self.state = "closing"
+        self.deadline = now + self._linger
+        self.deadline_reason = "linger"
+        if self.on_grace_over is not None:
+            self.on_grace_over(now)
 
     def _end(self) -> None:
         self.state = "drained"

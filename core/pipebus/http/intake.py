@@ -309,10 +309,11 @@ class Intake(Answers):
             self._settle(session, exchange, now)
         else:
             session.exchange = None
-            session.outcome = "cancelled"
+            session.outcome = exchange.outcome or ""
             self._refuse(session, bad.status, now, detail=bad.detail)
 
     def _peer_gone(self, session: Session, now: float) -> None:
+        session.peer_gone = True
         exchange = session.exchange
         if session.state != IDLE:
             session.close_reason = session.close_reason or "disconnect"

@@ -148,7 +148,7 @@ class Session(Timed):
     __slots__ = (
         "admitted", "began", "body", "bytes_in", "bytes_out", "client", "close_reason",
         "completed", "conn", "dispatched", "done", "event", "exchange", "half_closed",
-        "head_bytes", "lease", "method", "outcome", "owner", "publisher", "reason",
+        "head_bytes", "lease", "method", "outcome", "owner", "peer_gone", "publisher", "reason",
         "refused", "reported", "request", "requests", "response", "route", "started", "state",
         "status", "stream", "target", "timers", "tls", "token", "waits",
         "wanted_read",
@@ -177,6 +177,7 @@ class Session(Timed):
         """It is over `max_connections`: its first request is answered 503."""
         self.state: str = IDLE
         self.half_closed = False
+        self.peer_gone = False
         self.reported = False
         """It stands in the dispatch's outputs."""
         self.wanted_read = True

@@ -55,3 +55,20 @@ def test_no_lingering_ends_with_grace() -> None:
     drain.begin(0.0)
     drain.handle_timeout(1.0)
     assert drain.drained
+
+
+def test_a_cut_passes_through_closing_and_ends_at_once() -> None:
+    seen: list[str] = []
+    drain = Drain(grace=30.0, linger=2.0)
+    drain.on_grace_over = lambda now: seen.append(f"{drain.state} at {now}")
+    drain.begin(0.0)
+    drain.cut(1.0)
+    assert (drain.state, seen) == ("drained", ["closing at 1.0"])
+    drain.cut(2.0)
+    assert (drain.state, seen) == ("drained", ["closing at 1.0"])
+
+
+def test_a_cut_needs_no_begin() -> None:
+    drain = Drain(grace=30.0, linger=2.0)
+    drain.cut(1.0)
+    assert drain.drained
