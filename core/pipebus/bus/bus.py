@@ -119,16 +119,14 @@ class Bus(PubSub):
         for sub in route.blocking:
             if len(sub.queue) >= sub.maxsize:
                 self._check_wait(sub, event, publisher)
-        exchange = Exchange(
-            event, deadline, bus=self, group=group, publisher=publisher, owner=owner, timed=timed
-        )
+        exchange = Exchange(event, deadline, self, group, publisher, owner, timed)
         self._admit(exchange, now, nested=cause is not None)
         self._deliver(route, event, publisher)
         return exchange
 
     def start_reply(self, exchange: Exchange, now: float) -> bool:
         """Accept the head of a streamed reply: the deadline is met. False if discarded."""
-        if not self._settle(exchange, "start_reply", now):
+        if not self._move(exchange, "start_reply", now):
             return self._discard(exchange, now)
         exchange.response_started = True
         self._clear_deadline(exchange)
@@ -136,7 +134,7 @@ class Bus(PubSub):
 
     def reply(self, exchange: Exchange, result: object, now: float) -> bool:
         """End with a reply (or the end of a streamed one); False if discarded."""
-        if not self._settle(exchange, "reply", now):
+        if not self._move(exchange, "reply", now):
             return self._discard(exchange, now)
         exchange.response_started = True
         exchange.reply = result
@@ -144,14 +142,14 @@ class Bus(PubSub):
 
     def fail(self, exchange: Exchange, error: BaseException, now: float) -> bool:
         """End with the responder's exception; False if discarded."""
-        if not self._settle(exchange, "fail", now):
+        if not self._move(exchange, "fail", now):
             return self._discard(exchange, now)
         exchange.error = error
         return True
 
     def cancel(self, exchange: Exchange, reason: str, now: float) -> bool:
         """End without a reply: `reason` is disconnect, caller or shutdown. False if it is over."""
-        if not self._settle(exchange, "cancel", now):
+        if not self._move(exchange, "cancel", now):
             return False
         exchange.cancel_reason = reason
         return True
@@ -275,14 +273,13 @@ class Bus(PubSub):
         exchange.in_output = True
         self._outputs.append(exchange)
 
-    def _settle(self, exchange: Exchange, given: Input, now: float) -> bool:
-        """Make a transition, the deadline first: what comes at or after it has lost."""
-        if now >= exchange.deadline:
-            self._move(exchange, "expire", now)
-        return self._move(exchange, given, now)
-
     def _move(self, exchange: Exchange, given: Input, now: float) -> bool:
-        """Make a transition; False where the table has none and the sender could not know."""
+        """Make a transition, the deadline first: what comes at or after it has lost.
+
+        False where the table has none and the sender could not know.
+        """
+        if now >= exchange.deadline and given != "expire":
+            self._move(exchange, "expire", now)
         was = exchange.state
         step = TRANSITIONS.get((was, given))
         if step is None:

@@ -44,12 +44,14 @@ class Group:
     def pick(self) -> Responder | None:
         """Choose the next responder with a free slot, round robin; None if all are busy."""
         responders = self.responders
-        count = len(responders)
-        for offset in range(count):
-            index = (self.next + offset) % count
-            responder = responders[index]
+        turn = self.next
+        for _ in responders:
+            if turn >= len(responders):
+                turn = 0
+            responder = responders[turn]
+            turn += 1
             if responder.concurrency is None or responder.running < responder.concurrency:
-                self.next = index + 1
+                self.next = turn
                 return responder
         return None
 
