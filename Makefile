@@ -26,7 +26,7 @@ lint: $(READY)
 	$(BIN)/ruff check
 
 walls: $(READY)
-	$(BIN)/lint-imports --no-logo
+	$(BIN)/lint-imports --no-logo pyproject.toml tests/walls/circles.toml
 	$(BIN)/python tests/walls/core_rules.py
 
 types: $(READY)

@@ -16,6 +16,7 @@ from typing import Any, Final
 import pytest
 
 ROOT: Final = Path(__file__).parents[2]
+CIRCLES: Final = "tests/walls/circles.toml"
 BIN: Final = Path(sys.executable).parent
 
 CONFIG: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]
@@ -89,7 +90,8 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ignore = shutil.ignore_patterns("__pycache__")
     for name in ("core", "bindings"):
         shutil.copytree(ROOT / name, tree / name, ignore=ignore)
-    shutil.copy(ROOT / "pyproject.toml", tree)
+    for name in ("pyproject.toml", CIRCLES):
+        shutil.copy(ROOT / name, tree)
     for low, high in (*UPWARDS, *SIDEWAYS):
         break_floor(tree, low, high)
     bus = tree / "core" / "pipebus" / "bus"
@@ -129,7 +131,8 @@ def run(tree: Path, *command: str) -> str:
 
 @pytest.fixture(scope="module")
 def import_linter(broken: Path) -> str:
-    return run(broken, "lint-imports", "--no-logo", "--no-cache")
+    configs = ("pyproject.toml", Path(CIRCLES).name)
+    return run(broken, "lint-imports", "--no-logo", "--no-cache", *configs)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +179,7 @@ def test_import_linter_keeps_the_shared_binding_neutral(import_linter: str, modu
 
 def test_import_linter_names_circles_and_a_stray_codec(import_linter: str) -> None:
     assert "pipebus.bus.broken_httptools -> httptools (l.1)" in import_linter
-    assert "broken_circle_a" in import_linter
+    assert ".broken_circle_a -> .broken_circle_b" in import_linter
 
 
 @pytest.mark.parametrize("banned", RUFF_BANS)
