@@ -1,6 +1,6 @@
 """Responses as handlers make them."""
 
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable
 from http import HTTPStatus
 from typing import Final
 
@@ -8,7 +8,7 @@ import msgspec
 
 from pipebus.http.encode import check_fields
 from pipebus.http.headers import Headers, HeadersInput
-from pipebus.http.sse import ServerSentEvent, encode_event
+from pipebus.http.sse import EncodedEvents, ServerSentEvent
 
 BODILESS: Final = frozenset({204, 205, 304})
 """Statuses whose response has no content (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5)."""
@@ -44,7 +44,6 @@ class Response:
     __slots__ = (
         "body",
         "content_length",
-        "encode_chunk",
         "headers",
         "idle_timeout",
         "status",
@@ -66,10 +65,8 @@ class Response:
         self.headers = Headers(raw=raw)
         if content_type is not None:
             self._default_type(content_type.encode("latin-1"))
-        self.stream_body: AsyncIterable[object] | None = None
-        """What produces a streamed body; each piece goes through `encode_chunk`."""
-        self.encode_chunk: Callable[[object], bytes] = _check_chunk
-        """Makes bytes of a piece, or raises `TypeError`; whoever iterates `stream_body` calls it."""
+        self.stream_body: AsyncIterable[bytes] | None = None
+        """What produces a streamed body; iterated once, and closed if it has an `aclose`."""
         self.content_length: int | None = None
         """The size of a streamed body in bytes, where it is known; else it is sent chunked."""
         self.idle_timeout: bool = True
@@ -141,6 +138,7 @@ class Response:
             raise ValueError(msg)
         response = cls(status, b"", headers, content_type=content_type)
         response.content_length = content_length
+        _check_stream(chunks)
         response._stream(chunks)
         return response
 
@@ -161,14 +159,11 @@ class Response:
         if "cache-control" not in response.headers:
             response.headers.raw.append((b"cache-control", b"no-store"))
         response.idle_timeout = False
-        response.encode_chunk = encode_event
-        response._stream(events)
+        _check_stream(events)
+        response._stream(EncodedEvents(events))
         return response
 
-    def _stream(self, chunks: AsyncIterable[object]) -> None:
-        if not hasattr(chunks, "__aiter__"):
-            msg = f"a streamed body must be an async iterable, not {type(chunks).__name__}"
-            raise TypeError(msg)
+    def _stream(self, chunks: AsyncIterable[bytes]) -> None:
         self.stream_body = chunks
         check_response(self)
 
@@ -208,8 +203,7 @@ _STATUS_TYPES: Final = (int, HTTPStatus)
 _PHRASES: Final[dict[int, str]] = {status.value: status.phrase for status in HTTPStatus}
 
 
-def _check_chunk(chunk: object) -> bytes:
-    if not isinstance(chunk, bytes):
-        msg = f"a streamed body produces bytes, not {type(chunk).__name__}"
+def _check_stream(chunks: object) -> None:
+    if not hasattr(chunks, "__aiter__"):
+        msg = f"a streamed body must be an async iterable, not {type(chunks).__name__}"
         raise TypeError(msg)
-    return chunk

@@ -1,7 +1,8 @@
 """Server-sent events, encoded strictly (WHATWG HTML, section 9.2)."""
 
 import re
-from typing import Final
+from collections.abc import AsyncIterable, Awaitable, Generator
+from typing import Any, Final
 
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 """Only these end a line there; `str.splitlines` knows eight more."""
@@ -60,11 +61,56 @@ class ServerSentEvent:
         )
 
 
-def encode_event(event: object) -> bytes:
-    """Encode what a `Response.events` stream produced: an event, or text that is its data."""
+def _encode(event: object) -> bytes:
     if isinstance(event, ServerSentEvent):
         return event.encode()
     if isinstance(event, str):
         return ServerSentEvent(event).encode()
     msg = f"a stream of events produces ServerSentEvent or str, not {type(event).__name__}"
     raise TypeError(msg)
+
+
+class EncodedEvents:
+    """A stream of events as a stream of bytes; closing it closes the stream of events.
+
+    An async generator would be shorter, but abandoning one leaves the inner one to the garbage
+    collector; and the core awaits nothing.
+    """
+
+    __slots__ = ("_iterator",)
+
+    def __init__(self, events: AsyncIterable[ServerSentEvent | str]) -> None:
+        self._iterator = aiter(events)
+
+    def __aiter__(self) -> "EncodedEvents":
+        return self
+
+    def __anext__(self) -> "_Next":
+        return _Next(anext(self._iterator))
+
+    def aclose(self) -> "_Close":
+        """Close the stream of events, if it can be closed: await what this returns."""
+        return _Close(self._iterator)
+
+
+class _Next:
+    __slots__ = ("_event",)
+
+    def __init__(self, event: Awaitable[object]) -> None:
+        self._event = event
+
+    def __await__(self) -> Generator[Any, Any, bytes]:
+        event = yield from self._event.__await__()
+        return _encode(event)
+
+
+class _Close:
+    __slots__ = ("_iterator",)
+
+    def __init__(self, iterator: object) -> None:
+        self._iterator = iterator
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        close = getattr(self._iterator, "aclose", None)
+        if close is not None:
+            yield from close().__await__()
