@@ -118,12 +118,13 @@ class Engine(Assembly):
         self._handlers.ended(invocation, now)
         self._settle(now)
 
-    def body_chunk(self, invocation: Invocation, chunk: bytes, now: float) -> RoomCall | None:
+    def body_chunk(self, invocation: Invocation, piece: object, now: float) -> RoomCall | None:
         """Send a piece of a streamed response; wait for the call that is returned, if any.
 
-        Raises `StreamInterrupted` once nobody reads it, `LocalProtocolError` for too many bytes.
+        Raises `StreamInterrupted` once nobody reads it, `LocalProtocolError` for too many bytes,
+        `TypeError` for a piece that is none: report each by `body_failed`.
         """
-        room = self._handlers.body_chunk(invocation, chunk, now)
+        room = self._handlers.body_chunk(invocation, piece, now)
         self._settle(now)
         return room
 

@@ -167,6 +167,7 @@ class Handlers:
             invocation.state = "finished"
             return None
         invocation.state = "streaming"
+        invocation.encode = response.encode_chunk
         self._release(invocation, now)
         return OutgoingBody(invocation, response.stream_body)
 
@@ -250,17 +251,17 @@ class Handlers:
 
     # --- streamed responses --------------------------------------------------------------------
 
-    def body_chunk(self, invocation: Invocation, chunk: bytes, now: float) -> RoomCall | None:
+    def body_chunk(self, invocation: Invocation, piece: object, now: float) -> RoomCall | None:
         """Send a piece; a call that is returned is to be waited for before the next.
 
-        Raises `StreamInterrupted` when nobody reads the response any more, and
-        `LocalProtocolError` for more bytes than were announced.
+        Raises `StreamInterrupted` when nobody reads the response any more, `LocalProtocolError` for
+        more bytes than were announced, and `TypeError` for a piece that is no bytes.
         """
         exchange = invocation.exchange
-        if exchange is None or invocation.state != "streaming":
+        if exchange is None or invocation.state != "streaming" or invocation.encode is None:
             msg = "this response has ended"
             raise StreamInterrupted(msg)
-        if self._dispatch.stream_chunk(exchange, chunk, now):
+        if self._dispatch.stream_chunk(exchange, invocation.encode(piece), now):
             return None
         room = self._rooms[exchange] = RoomCall(exchange)
         return room

@@ -1,5 +1,6 @@
 """An invocation: one call of one handler, from `Run` to `Engine.ended`."""
 
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from pipebus.bus.event import Event
@@ -52,6 +53,8 @@ class Invocation:
         self.subscription = subscription
         self.state: State = "created"
         self.cancelled = False
+        self.encode: Callable[[object], bytes] | None = None
+        """Makes bytes of the pieces of the streamed response that it returned."""
         self.task: object = None
         """The binding's: the task that runs it."""
         self._publisher: Publisher | None = None
