@@ -11,8 +11,8 @@ from pipebus.engine.calls import Outbox, RoomCall
 from pipebus.engine.invocation import OPEN, Invocation
 from pipebus.errors import StreamInterrupted
 from pipebus.http.dispatch import Dispatch
-from pipebus.http.message import Response
 from pipebus.http.problem import answer_for_error
+from pipebus.http.response import Response
 from pipebus.limits import Limits
 from pipebus.pipeline.declare import Pipeline, ResponderDecl, RouteDecl, SubscriberDecl
 

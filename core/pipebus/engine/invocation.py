@@ -22,7 +22,7 @@ class Invocation:
     """What a `Run` names. For the binding: `mode`, `name` and its own `task`."""
 
     __slots__ = (
-        "_publisher", "arguments", "cancelled", "cause", "exchange", "handler", "id", "kind",
+        "_publisher", "arguments", "cancelled", "cause", "encode", "exchange", "handler", "id", "kind",
         "mode", "name", "responder", "state", "subscription", "task",
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from pipebus.http.client_events import (
     ClientResponded,
 )
 from pipebus.http.headers import Headers
-from pipebus.http.message import Response
+from pipebus.http.response import Response
 from pipebus.limits import INFINITY, Timeouts
 
 CLIENT: Final = "http.client"
