@@ -6,6 +6,7 @@ That the tree itself is clean is for `make check` to say.
 import itertools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -179,7 +180,8 @@ def test_import_linter_keeps_the_shared_binding_neutral(import_linter: str, modu
 
 def test_import_linter_names_circles_and_a_stray_codec(import_linter: str) -> None:
     assert "pipebus.bus.broken_httptools -> httptools (l.1)" in import_linter
-    assert ".broken_circle_a -> .broken_circle_b" in import_linter
+    # which of the two imports it would remove is its own choice
+    assert re.search(r"\.broken_circle_(a|b) -> \.broken_circle_(?!\1)(a|b) ", import_linter)
 
 
 @pytest.mark.parametrize("banned", RUFF_BANS)
