@@ -1,7 +1,7 @@
 """Every bound and default in one place. Sizes in bytes, durations in seconds, `None` lifts one."""
 
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Final, get_args
 
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
@@ -9,15 +9,22 @@ INFINITY: Final = float("inf")
 
 
 def _check(limits: object) -> None:
-    """Refuse a negative, zero (where it makes no sense) or NaN bound, naming the field."""
-    for field in fields(limits):  # type: ignore[arg-type]
+    """Refuse a negative, NaN, zero (where nothing would ever work) or missing bound by name."""
+    for field in fields(limits):  # type: ignore[arg-type]  # only the dataclasses below call it
         value = getattr(limits, field.name)
-        if value is None or isinstance(value, str):
+        allowed = get_args(field.type) or (field.type,)
+        if value is None and type(None) in allowed:
             continue
         zero_is_fine = field.name in _MAY_BE_ZERO
-        if isinstance(value, bool) or not (value > 0 or (value == 0 and zero_is_fine)):
+        numeric = (int, float) if float in allowed else int
+        if (
+            not isinstance(value, numeric)
+            or isinstance(value, bool)
+            or not (value > 0 or (value == 0 and zero_is_fine))
+        ):
+            kind = "number" if float in allowed else "whole number"
             least = "0 or more" if zero_is_fine else "more than 0"
-            msg = f"{type(limits).__name__}.{field.name} must be {least}, not {value!r}"
+            msg = f"{type(limits).__name__}.{field.name} must be a {kind}, {least}, not {value!r}"
             raise ValueError(msg)
 
 

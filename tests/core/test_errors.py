@@ -1,0 +1,57 @@
+import inspect
+
+import pytest
+
+from pipebus import errors
+from pipebus.errors import (
+    ClientError,
+    ClientTimeout,
+    PipebusError,
+    RemoteProtocolError,
+    RequestCancelled,
+    RequestError,
+    UpstreamProtocolError,
+    WouldDeadlock,
+)
+
+ALL = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if kind.__module__ == errors.__name__
+]
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_every_error_is_in_the_tree_and_says_what_it_means(kind: type[Exception]) -> None:
+    assert issubclass(kind, PipebusError)
+    assert kind.__doc__
+
+
+def test_the_peers_faults_carry_a_status() -> None:
+    assert RemoteProtocolError("bad").status_hint == 400
+    assert RemoteProtocolError("long", 414).status_hint == 414
+    assert str(RemoteProtocolError("long", 414)) == "long"
+
+
+def test_an_upstream_fault_is_a_client_error_and_a_bad_gateway() -> None:
+    error = UpstreamProtocolError("no head")
+    assert isinstance(error, ClientError)
+    assert (str(error), error.status_hint) == ("no head", 502)
+
+
+def test_would_deadlock_names_the_chain() -> None:
+    error = WouldDeadlock(("audit", "orders.*", "audit"))
+    assert error.path == ("audit", "orders.*", "audit")
+    assert str(error) == "would wait for itself: audit -> orders.* -> audit"
+
+
+def test_a_cancelled_request_says_why() -> None:
+    error = RequestCancelled("gone", "disconnect")
+    assert isinstance(error, RequestError)
+    assert (str(error), error.reason) == ("gone", "disconnect")
+
+
+@pytest.mark.parametrize("name", ["ConnectTimeout", "PoolTimeout", "ReadTimeout", "TotalTimeout"])
+def test_one_except_catches_every_client_timeout(name: str) -> None:
+    assert issubclass(getattr(errors, name), ClientTimeout)
+    assert issubclass(ClientTimeout, ClientError)
