@@ -1,13 +1,27 @@
 """The HTTP client: calls in, connections and bytes out. Pure: a binding moves the bytes."""
 
-from collections.abc import Callable
-
-from pipebus.http.client_call import AbandonConnect, ClientCall, Connect, Resolve
+from pipebus.errors import (
+    CallCancelled,
+    ClientError,
+    LocalProtocolError,
+    TotalTimeout,
+)
+from pipebus.http.call_flow import CallFlow
+from pipebus.http.call_scheduler import ClientStats
+from pipebus.http.client_call import (
+    READING_BODY,
+    READING_HEAD,
+    SENDING,
+    ClientCall,
+)
 from pipebus.http.client_connection import ClientConnection
-from pipebus.http.client_message import ClientRequest, ClientResponse, Timings
-from pipebus.http.wire import WireCodec
-from pipebus.limits import INFINITY, ClientLimits, Timeouts
-from pipebus.timers import TimerQueue
+from pipebus.http.client_message import (
+    ClientRequest,
+    ClientResponse,
+    Timings,
+)
+from pipebus.http.dial import AbandonConnect, Connect, Resolve
+from pipebus.limits import INFINITY, Timeouts
 
 __all__ = [
     "AbandonConnect",
@@ -15,8 +29,10 @@ __all__ = [
     "ClientConnection",
     "ClientRequest",
     "ClientResponse",
+    "ClientStats",
     "Connect",
     "HttpClient",
+    "Output",
     "Resolve",
     "Timings",
 ]
@@ -24,7 +40,7 @@ __all__ = [
 Output = Resolve | Connect | AbandonConnect | ClientConnection | ClientCall
 
 
-class HttpClient:
+class HttpClient(CallFlow):
     """The machine. Time comes in with every input; timers live in the queue given to it.
 
     Inputs: `resolved`, `resolve_failed`, `connected`, `connect_failed`, `receive_data`,
@@ -33,16 +49,9 @@ class HttpClient:
     pulled until it is None after every call and after every `handle_timeout` of the timer queue.
     """
 
-    def __init__(
-        self,
-        limits: ClientLimits,
-        wire: WireCodec,
-        timers: TimerQueue,
-        *,
-        id_prefix: str,
-        random: Callable[[], float],
-    ) -> None:
-        raise NotImplementedError
+    __slots__ = ()
+
+    # --- calls -------------------------------------------------------------------------------
 
     def request(
         self,
@@ -55,70 +64,175 @@ class HttpClient:
         owner: object = None,
     ) -> ClientCall:
         """Start a call; `deadline` (absolute) caps `timeouts.total`. Never raises: see `.error`."""
-        raise NotImplementedError
+        self._serial += 1
+        self.stats.calls += 1
+        total = deadline
+        if timeouts.total is not None and now + timeouts.total < total:
+            total = now + timeouts.total
+        call = ClientCall(
+            self._serial,
+            f"{self._id_prefix}{self._serial}",
+            request,
+            timeouts,
+            now,
+            stream=stream,
+            total=total,
+            owner=owner,
+            expired=self._call_expired,
+        )
+        self._calls[call] = None
+        if self._closed:
+            self._end(call, CallCancelled("the client is closed"), now)
+        elif total <= now:
+            self._end(call, TotalTimeout("the deadline had passed before the call"), now)
+        elif (conn := self.pool.checkout(call.origin)) is not None:
+            self._start(call, conn, now)
+        else:
+            self._enqueue(call, now)
+        return call
 
     def send_body(self, call: ClientCall, chunk: bytes, now: float) -> bool:
-        """Send a piece of a streamed body; False: wait until `call.upload_paused` is False."""
-        raise NotImplementedError
+        """Send a piece of a streamed body; False: wait until `call.upload_paused` is False.
+
+        Ignored once `call.upload_done`. More than the request's `content_length` fails the call
+        and raises `LocalProtocolError`.
+        """
+        conn = call.connection
+        if call.upload_done:
+            return True
+        if conn is None:
+            call.unsent.append(chunk)
+            return False
+        call.upload_started = True
+        try:
+            call.upload_paused = not conn.send_body(chunk, now)
+        except LocalProtocolError as error:
+            self._body_failed(call, error, now)
+            raise
+        self._timers.watch(conn)
+        self._note(conn)
+        return not call.upload_paused
 
     def end_body(self, call: ClientCall, now: float) -> None:
-        """End a streamed body."""
-        raise NotImplementedError
+        """End a streamed body; less than `content_length` raises like more in `send_body`."""
+        conn = call.connection
+        if call.upload_done:
+            return
+        call.upload_done = True
+        if conn is None:
+            return
+        try:
+            conn.end_body(now)
+        except LocalProtocolError as error:
+            self._body_failed(call, error, now)
+            raise
+        self._timers.watch(conn)
+        self._note(conn)
 
     def fail_body(self, call: ClientCall, error: BaseException, now: float) -> None:
         """Cut a streamed body: the call fails with `CallCancelled`, `error` its cause."""
-        raise NotImplementedError
+        self._body_failed(call, error, now)
 
-    def pause(self, call: ClientCall) -> None:
+    def pause(self, call: ClientCall, now: float) -> None:
         """Stop reading from the server: the reader of a streamed response is slow."""
-        raise NotImplementedError
+        call.paused = True
+        if call.connection is not None and call.state is READING_BODY:
+            self._set_reading(call.connection, now, reading=False)
 
     def resume(self, call: ClientCall, now: float) -> None:
-        """Read on."""
-        raise NotImplementedError
+        """Read on (once no more than `read_ahead` is held)."""
+        call.paused = False
+        self._read_on(call, now)
 
     def take_body(self, call: ClientCall, now: float) -> bytes | None:
-        """Return the next decoded piece of a streamed body (at most 64 KiB when decoded).
+        """Return the next decoded piece of a streamed body, at most 64 KiB where it is decoded.
 
         None: nothing now; `call.body_done`, `call.error` or later news says what is next.
         """
-        raise NotImplementedError
+        body = call.body
+        if call.done or not call.stream or body is None:
+            return None
+        try:
+            piece = body.take()
+            if call.connection is not None:
+                self._read_on(call, now)
+            elif not piece or body.drained:
+                body.finish()
+                call.body_done = True
+                self._end(call, None, now)
+        except ClientError as error:
+            self._give_up(call, error, now)
+            return None
+        return piece or None
 
     def cancel(self, call: ClientCall, now: float) -> None:
         """End the call in whatever state; done already: nothing happens."""
-        raise NotImplementedError
+        self._give_up(call, CallCancelled("the call was cancelled"), now)
+
+    # --- what the binding reports ------------------------------------------------------------
 
     def resolved(self, resolve_id: str, addresses: list[tuple[str, int]], now: float) -> None:
         """Report what a name resolved to."""
-        raise NotImplementedError
+        self._dial_moved(self._dialer.resolved(resolve_id, addresses, now), now)
 
     def resolve_failed(self, resolve_id: str, error: BaseException, now: float) -> None:
         """Report that a name did not resolve."""
-        raise NotImplementedError
-
-    def connected(self, attempt_id: str, now: float) -> ClientConnection | None:
-        """Report a connection (TLS included); None: no longer wanted, close it."""
-        raise NotImplementedError
+        self._dial_moved(self._dialer.resolve_failed(resolve_id, error), now)
 
     def connect_failed(self, attempt_id: str, error: BaseException, now: float) -> None:
         """Report that an attempt failed."""
-        raise NotImplementedError
+        self._dial_moved(self._dialer.connect_failed(attempt_id, error, now), now)
+
+    def connected(self, attempt_id: str, now: float) -> ClientConnection | None:
+        """Report a connection (TLS included); None: no longer wanted, close it."""
+        dial = self._dialer.connected(attempt_id)
+        if dial is None:
+            return None
+        conn = ClientConnection(self._limits, self._wire, self._step)
+        conn.origin_key = dial.url.origin
+        self._connections[conn] = None
+        self.stats.opened += 1
+        call = dial.owner
+        if isinstance(call, ClientCall):
+            call.dial = None
+            self.pool.leave(call)
+            self._start(call, conn, now)
+        else:
+            self.pool.remove_spare(dial)
+            self._release(conn, now)
+        return conn
 
     def receive_data(self, conn: ClientConnection, data: bytes, now: float) -> None:
-        """Report bytes from the server."""
-        raise NotImplementedError
+        """Report bytes from the server, not empty."""
+        conn.receive_data(data, now)
+        self._step(conn, now)
 
     def receive_eof(self, conn: ClientConnection, now: float) -> None:
         """Report that the server shut its sending side."""
-        raise NotImplementedError
+        conn.receive_eof(now)
+        self._step(conn, now)
 
     def connection_lost(self, conn: ClientConnection, now: float) -> None:
         """Report a reset or a failed write."""
-        raise NotImplementedError
+        conn.connection_lost(now)
+        self._step(conn, now)
 
     def data_sent(self, conn: ClientConnection, count: int, now: float) -> None:
         """Report how many bytes of `data_to_send()` the kernel took."""
-        raise NotImplementedError
+        conn.data_sent(count, now)
+        call = conn.owner
+        if isinstance(call, ClientCall):
+            if call.state is SENDING and conn.request_sent:
+                call.state = READING_HEAD
+            if call.upload_paused and conn.uploading and conn.has_room:
+                call.upload_paused = False
+                self._note(call)
+            self._timers.watch(conn)
+        elif conn.reusable and conn.request_sent:
+            # The response had come first; it is only now that the connection is free.
+            self._release(conn, now)
+
+    # --- outputs -----------------------------------------------------------------------------
 
     def next_output(self) -> Output | None:
         """Return what is next to be done or looked at.
@@ -126,12 +240,28 @@ class HttpClient:
         A `ClientConnection`: flush it, look at `wants_read` and `wants_close`. A `ClientCall`: it
         has news.
         """
-        raise NotImplementedError
+        if self._dialer.outputs:
+            return self._dialer.outputs.popleft()
+        if not self._outputs:
+            return None
+        output = self._outputs.popleft()
+        output.noted = False
+        return output
 
     def drain(self, now: float) -> None:
-        """Close idle connections and keep none from now on; calls, new ones too, are still served."""
-        raise NotImplementedError
+        """Close idle connections and keep none from now on; calls, new ones too, are served."""
+        self._draining = True
+        while (dial := self.pool.spare()) is not None:
+            self._drop_dial(dial)
+        while (conn := self.pool.least_recent()) is not None:
+            self._drop(conn)
+        self._settle(now)
 
     def close(self, now: float) -> None:
         """End everything: open calls fail with `CallCancelled`, connections close."""
-        raise NotImplementedError
+        self._closed = True
+        for call in list(self._calls):
+            self._give_up(call, CallCancelled("the client was closed"), now)
+        self.drain(now)
+        for conn in list(self._connections):
+            self._drop(conn)

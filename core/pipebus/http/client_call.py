@@ -1,13 +1,15 @@
 """One outgoing call, and what the client asks of a binding for it."""
 
+from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from pipebus.errors import ClientError
-from pipebus.http.client_message import ClientRequest, ClientResponse, Timings
-from pipebus.http.message import Address
+from pipebus.http.client_connection import ClientConnection
+from pipebus.http.client_message import NO_TIME, ClientRequest, ClientResponse, Timings
+from pipebus.http.dial import Dial
+from pipebus.http.response_body import ResponseBody
 from pipebus.http.wire import ResponseHead
+from pipebus.limits import INFINITY, Timeouts
 from pipebus.timers import Timed
 
 WAITING: Final = "waiting"
@@ -22,75 +24,124 @@ DONE: Final = "done"
 """It has its one end: a response, a body taken to its end, or an error."""
 
 
-class Resolve(msgspec.Struct, frozen=True):
-    """Resolve `host`; answer with `resolved(id, addresses)` or `resolve_failed(id, error)`."""
-
-    id: str
-    host: str
-    port: int
-
-
-class Connect(msgspec.Struct, frozen=True):
-    """Connect to `address`, with a TLS handshake for `host` if `tls`.
-
-    Answer with `connected(attempt_id)` once both stand, or with `connect_failed`.
-    """
-
-    attempt_id: str
-    address: Address
-    """(IP address, port), or the path of a UNIX socket."""
-    host: str
-    """For SNI and the certificate check."""
-    tls: bool
-
-
-class AbandonConnect(msgspec.Struct, frozen=True):
-    """Give that attempt up, whatever its state; it needs no answer."""
-
-    attempt_id: str
-
-
 class ClientCall(Timed):
     """One call. Outputs are attributes; `HttpClient.next_output` names the call at every change.
 
     `head` is set with the response's head. Buffered: `done` comes with `response` or `error`.
     `stream=True`: `HttpClient.take_body` until `body_done`; `done` and `error` may come at any time.
+    A call that waits or connects watches its own deadline; its connection does from then on.
     """
 
     __slots__ = (
+        "_expired",
+        "body",
         "body_done",
+        "connection",
+        "connection_at",
+        "dial",
         "done",
+        "ended_at",
         "error",
         "head",
+        "head_at",
         "id",
+        "noted",
+        "origin",
         "owner",
+        "paused",
         "request",
         "response",
+        "retried",
         "reused",
+        "serial",
+        "slot_at",
+        "started_at",
         "state",
         "stream",
+        "timeouts",
         "timings",
+        "total",
+        "unsent",
         "upload_done",
         "upload_paused",
+        "upload_started",
     )
 
-    id: str
-    request: ClientRequest
-    stream: bool
-    owner: object
-    state: str
-    head: ResponseHead | None
-    response: ClientResponse | None
-    error: ClientError | None
-    """Why it failed; `CallCancelled` after `cancel` and `close`."""
-    done: bool
-    body_done: bool
-    """The last piece was taken, or the buffered response is whole."""
-    upload_paused: bool
-    """Send no chunk now: no connection yet, or above `write_high_water`; news says when."""
-    upload_done: bool
-    """No more chunks are wanted: `end_body` was called, or the server answered early."""
-    reused: bool
-    """It went out on a connection that had served before."""
-    timings: Timings
-    """True once `done`."""
+    def __init__(
+        self,
+        serial: int,
+        id: str,  # noqa: A002 (the attribute's name)
+        request: ClientRequest,
+        timeouts: Timeouts,
+        now: float,
+        *,
+        stream: bool,
+        total: float,
+        owner: object,
+        expired: "Callable[[ClientCall, float], None]",
+    ) -> None:
+        super().__init__()
+        self.id = id
+        self.request = request
+        self.timeouts = timeouts
+        self.stream = stream
+        self.owner = owner
+        """Whoever made the call; not the client's business."""
+        self.state = WAITING
+        self.head: ResponseHead | None = None
+        self.response: ClientResponse | None = None
+        self.error: ClientError | None = None
+        """Why it failed; `CallCancelled` after `cancel`, `fail_body` and `close`."""
+        self.done = False
+        self.body_done = False
+        """The last piece was taken, or the buffered response is whole."""
+        self.upload_paused = True
+        """Send no chunk now: no connection yet, or above `write_high_water`; news says when."""
+        self.upload_done = not request.streams
+        """No more chunks are wanted: `end_body` was called, or the server answered early."""
+        self.reused = False
+        """It went out on a connection that had served before."""
+        self.timings = NO_TIME
+        """True once `done`."""
+
+        # What follows is the client's own.
+        self.serial = serial
+        self.total = total
+        self.retried = False
+        self.noted = False
+        """It is among the outputs."""
+        self.origin = request.target.origin
+        self.dial: Dial | None = None
+        self.connection: ClientConnection | None = None
+        self.body: ResponseBody | None = None
+        """From the head on."""
+        self.unsent: list[bytes] = []
+        """Chunks that were sent before there was a connection."""
+        self.upload_started = False
+        """A chunk went to a connection: the request cannot be sent again."""
+        self.paused = False
+        """By its reader."""
+        self.started_at = now
+        self.slot_at = INFINITY
+        self.connection_at = INFINITY
+        self.head_at = INFINITY
+        self.ended_at = INFINITY
+        self._expired = expired
+
+    def handle_timeout(self, now: float) -> None:
+        """Act on what is due (see `Timed`)."""
+        if now >= self.deadline:
+            self._expired(self, now)
+
+    def measure(self, now: float) -> None:
+        """Set `timings` at the call's end; stages that were not reached have taken no time."""
+        now = min(self.ended_at, now)
+        slot = min(self.slot_at, now)
+        connection = min(self.connection_at, now)
+        head = min(self.head_at, now)
+        self.timings = Timings(
+            slot - self.started_at, connection - slot, head - connection, now - head
+        )
+
+    def __repr__(self) -> str:
+        return f"<ClientCall {self.id} {self.state} {self.request!r}>"

@@ -1,15 +1,27 @@
 """Requests and responses of the HTTP client, as users see them."""
 
+import re
 from typing import Any, Final, TypeVar, overload
 
 import msgspec
 
+from pipebus.http.encode import REQUEST_OWN, check_fields, request_head
+from pipebus.http.framing import CHUNKED, NO_BODY, Framing
 from pipebus.http.headers import Headers, HeadersInput
+from pipebus.http.url import parse_url
+from pipebus.http.wire import RawHeaders
 
 T = TypeVar("T")
 
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """RFC 9110 section 9.2.2: sending one twice is sending it once."""
+
+_EXPECTS_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
+_EMPTY: Final = Framing("length", 0)
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_USER_AGENT: Final = (b"user-agent", b"pipebus")
+_ACCEPT_ENCODING: Final = (b"accept-encoding", b"gzip, deflate")
+_DEFAULT_FIELDS: Final = [_USER_AGENT, _ACCEPT_ENCODING]
 
 
 class Timings(msgspec.Struct, frozen=True, gc=False):
@@ -30,7 +42,7 @@ class Timings(msgspec.Struct, frozen=True, gc=False):
         return self.pool + self.connect + self.head + self.body
 
 
-_NO_TIME: Final = Timings(0.0, 0.0, 0.0, 0.0)
+NO_TIME: Final = Timings(0.0, 0.0, 0.0, 0.0)
 
 
 class ClientRequest:
@@ -46,8 +58,8 @@ class ClientRequest:
 
     __slots__ = (
         "body",
-        "content_length",
         "decode",
+        "framing",
         "head",
         "headers",
         "method",
@@ -67,7 +79,69 @@ class ClientRequest:
         content_length: int | None = None,
         decode: bool | None = None,
     ) -> None:
-        raise NotImplementedError
+        if not _TOKEN.fullmatch(method) or method == "CONNECT":
+            msg = f"the method is a token (RFC 9110 section 9.1) other than CONNECT, not {method!r}"
+            raise ValueError(msg)
+        self.method = method
+        self.url = url
+        self.target = parse_url(url)
+        self.headers = headers if isinstance(headers, Headers) else Headers(headers)
+        self.body = body
+        self.streams = streams
+        self.framing = _framing(method, body, streams=streams, content_length=content_length)
+        raw = self.headers.raw
+        check_fields(raw, REQUEST_OWN)
+        fields, added = _with_defaults(raw) if len(raw) else (_DEFAULT_FIELDS, True)
+        self.decode = added if decode is None else decode
+        self.head = request_head(
+            method.encode("ascii"),
+            self.target.target,
+            self.target.authority,
+            fields,
+            framing=self.framing,
+        )
+        """What goes out first: request line, fields, blank line."""
+
+    def __repr__(self) -> str:
+        return f"<ClientRequest {self.method} {self.url}>"
+
+
+def _framing(method: str, body: bytes, *, streams: bool, content_length: int | None) -> Framing:
+    if streams:
+        if body:
+            msg = "a request has a body or streams one, not both"
+            raise ValueError(msg)
+        if content_length is None:
+            framing = CHUNKED
+        elif content_length >= 0:
+            framing = Framing("length", content_length)
+        else:
+            msg = f"content_length must be 0 or more, not {content_length}"
+            raise ValueError(msg)
+    elif content_length is not None:
+        msg = "content_length is for a streamed body"
+        raise ValueError(msg)
+    elif body:
+        framing = Framing("length", len(body))
+    else:
+        # RFC 9110 section 8.6: say so where a body is expected and there is none.
+        framing = _EMPTY if method in _EXPECTS_BODY else NO_BODY
+    if method == "TRACE" and framing is not NO_BODY:
+        msg = "TRACE has no body (RFC 9110 section 9.3.8)"
+        raise ValueError(msg)
+    return framing
+
+
+def _with_defaults(raw: RawHeaders) -> tuple[RawHeaders, bool]:
+    """Return the fields to send, and whether Accept-Encoding was added."""
+    names = [name for name, _ in raw]
+    fields = list(raw)
+    if b"user-agent" not in names:
+        fields.append(_USER_AGENT)
+    if b"accept-encoding" in names:
+        return fields, False
+    fields.append(_ACCEPT_ENCODING)
+    return fields, True
 
 
 class ClientResponse:
@@ -85,24 +159,43 @@ class ClientResponse:
         http_version: str = "1.1",
         method: str = "",
         url: str = "",
-        timings: Timings = _NO_TIME,
+        timings: Timings = NO_TIME,
     ) -> None:
-        raise NotImplementedError
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.reason = reason
+        self.http_version = http_version
+        self.method = method
+        """The request's, as is `url`."""
+        self.url = url
+        self.timings = timings
 
     def text(self) -> str:
         """Return the body as text, by the charset of Content-Type (UTF-8).
 
         Raises `UnicodeDecodeError` for bad bytes, `LookupError` for an unknown charset.
         """
-        raise NotImplementedError
+        return self.body.decode(_charset(self.headers.get("content-type", "")))
 
     @overload
     def json(self) -> Any: ...
     @overload
     def json(self, type: type[T]) -> T: ...
-    def json(self, type: Any = Any) -> Any:  # noqa: A002
+    def json(self, type: Any = Any) -> Any:  # noqa: A002 (msgspec's name for it)
         """Return the body decoded from JSON, checked against `type` if one is given.
 
         Raises `msgspec.DecodeError`.
         """
-        raise NotImplementedError
+        return msgspec.json.decode(self.body, type=type)
+
+    def __repr__(self) -> str:
+        return f"<ClientResponse {self.status} {self.method} {self.url}>"
+
+
+def _charset(content_type: str) -> str:
+    for parameter in content_type.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip('"')
+    return "utf-8"

@@ -13,6 +13,7 @@ _UNIX: Final = "http+unix"
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#]*)([^#]*)(?:#.*)?")
 _UNSAFE: Final = re.compile(r"[\x00-\x20\x7f\\]")
 _REG_NAME: Final = re.compile(r"[a-z0-9._~-]{1,255}")
+_IPV4: Final = re.compile(r"(\d{1,3}\.){3}\d{1,3}")
 _PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
@@ -28,6 +29,8 @@ class Url(msgspec.Struct, frozen=True, gc=False):
     path: str | None
     """Of the UNIX socket."""
     tls: bool
+    is_address: bool
+    """The host is an IP address: there is no name to resolve."""
     authority: bytes
     """The value of the Host field (RFC 9110 section 7.2)."""
     target: bytes
@@ -70,7 +73,7 @@ def _unix(authority: str, target: bytes) -> Url:
     if not path.startswith("/") or "\0" in path:
         msg = f"http+unix:// is followed by a percent-encoded absolute path, not {authority!r}"
         raise ValueError(msg)
-    return Url(f"{_UNIX}://{path}", "localhost", 0, path, False, b"localhost", target)
+    return Url(f"{_UNIX}://{path}", "localhost", 0, path, False, False, b"localhost", target)
 
 
 def _tcp(scheme: str, authority: str, target: bytes) -> Url:
@@ -89,6 +92,7 @@ def _tcp(scheme: str, authority: str, target: bytes) -> Url:
         port,
         None,
         scheme == "https",
+        literal or bool(_IPV4.fullmatch(host)),
         field.encode("ascii"),
         target,
     )

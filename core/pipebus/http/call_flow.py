@@ -1,0 +1,166 @@
+"""What a call does with its connection: the response, and the second try."""
+
+from pipebus.errors import ClientError, ResponseTooLarge
+from pipebus.http.call_scheduler import CallScheduler
+from pipebus.http.client_call import READING_BODY, WAITING, ClientCall
+from pipebus.http.client_connection import COMPLETE, ClientConnection
+from pipebus.http.client_message import IDEMPOTENT, ClientResponse
+from pipebus.http.content_decoding import content_decoder
+from pipebus.http.headers import Headers
+from pipebus.http.response_body import ResponseBody
+from pipebus.http.server_events import Close
+from pipebus.http.wire import ResponseHead
+from pipebus.limits import INFINITY
+
+
+class CallFlow(CallScheduler):
+    """Reacts to what connections have to tell."""
+
+    __slots__ = ()
+
+    def _step(self, conn: ClientConnection, now: float) -> None:
+        """React to what the connection has to tell."""
+        while (event := conn.next_event()) is not None:
+            call = conn.owner
+            if not isinstance(call, ClientCall):
+                break  # an idle connection ended: nobody needs to know why
+            if type(event) is bytes:
+                self._piece_received(call, conn, event, now)
+            elif type(event) is ResponseHead:
+                self._head_received(call, conn, event, now)
+            elif event is COMPLETE:
+                self._response_complete(call, conn, now)
+            else:
+                assert isinstance(event, ClientError)
+                self._connection_failed(call, conn, event, now)
+        if conn.wants_close is Close.NO:
+            self._timers.watch(conn)
+        elif conn in self._connections:
+            self._drop(conn)
+            self._settle(now)
+
+    def _head_received(
+        self, call: ClientCall, conn: ClientConnection, head: ResponseHead, now: float
+    ) -> None:
+        call.head = head
+        call.head_at = now
+        call.state = READING_BODY
+        bound = None if call.stream else self._limits.max_body
+        try:
+            decoder = content_decoder(head.headers) if call.request.decode else None
+            if bound is not None and decoder is None and (conn.body_length or 0) > bound:
+                msg = f"the response's body is larger than {bound} bytes"
+                raise ResponseTooLarge(msg)
+        except ClientError as error:
+            self._give_up(call, error, now)
+            return
+        call.body = ResponseBody(decoder, bound)
+        if call.request.streams and not conn.uploading:
+            call.upload_done = True
+            call.upload_paused = False
+            self._note(call)
+        if call.stream:
+            self._note(call)
+            if call.paused:
+                self._set_reading(conn, now, reading=False)
+
+    def _piece_received(
+        self, call: ClientCall, conn: ClientConnection, piece: bytes, now: float
+    ) -> None:
+        body = call.body
+        assert body is not None  # the head came first
+        try:
+            body.add(piece)
+        except ClientError as error:
+            self._give_up(call, error, now)
+            return
+        if call.stream:
+            self._note(call)
+            if body.held > self._limits.read_ahead:
+                self._set_reading(conn, now, reading=False)
+
+    def _response_complete(self, call: ClientCall, conn: ClientConnection, now: float) -> None:
+        body, head = call.body, call.head
+        assert body is not None
+        assert head is not None
+        call.connection = None
+        conn.owner = None
+        call.ended_at = now
+        if not call.stream:
+            self._finish_buffered(call, head, body, now)
+        elif body.drained:
+            self._end(call, None, now)
+        else:
+            self._note(call)
+        self._set_reading(conn, now, reading=True)
+        if not conn.reusable:
+            self._drop(conn)
+            self._settle(now)
+        elif conn.request_sent:
+            self._release(conn, now)
+        # else: the server was faster than the report of the last byte sent; see `data_sent`
+
+    def _finish_buffered(
+        self, call: ClientCall, head: ResponseHead, body: ResponseBody, now: float
+    ) -> None:
+        try:
+            body.finish()
+        except ClientError as error:
+            self._end(call, error, now)
+            return
+        call.measure(now)
+        call.response = ClientResponse(
+            head.status,
+            Headers(raw=head.headers),
+            body.join(),
+            reason=head.reason.decode("latin-1"),
+            http_version=head.http_version.decode("ascii"),
+            method=call.request.method,
+            url=call.request.url,
+            timings=call.timings,
+        )
+        self._end(call, None, now)
+
+    def _connection_failed(
+        self, call: ClientCall, conn: ClientConnection, error: ClientError, now: float
+    ) -> None:
+        call.connection = None
+        self._drop(conn)
+        if not _may_retry(call, conn):
+            self._end(call, error, now)
+            self._settle(now)
+            return
+        self.stats.retries += 1
+        call.state = WAITING
+        call.slot_at = call.connection_at = INFINITY
+        call.upload_paused = True
+        if conn.handed_over or not call.reused:
+            call.retried = True
+            # The others of this origin have been idle as long and are likely as dead.
+            while (other := self.pool.checkout(call.origin)) is not None:
+                self._drop(other)
+        another = self.pool.checkout(call.origin)
+        if another is not None:
+            self._start(call, another, now)
+        else:
+            self._enqueue(call, now, again=True)
+
+    def _read_on(self, call: ClientCall, now: float) -> None:
+        """Read again if the reader has caught up."""
+        conn, body = call.connection, call.body
+        if conn is None or body is None or call.paused:
+            return
+        if body.held <= self._limits.read_ahead:
+            self._set_reading(conn, now, reading=True)
+
+
+def _may_retry(call: ClientCall, conn: ClientConnection) -> bool:
+    """Tell whether a request whose connection ended may go out on another."""
+    if not conn.peer_gone or conn.gave_bytes or call.upload_started:
+        return False
+    if not conn.handed_over:
+        # Nothing reached the server. A used connection may be followed by as many as were idle.
+        return call.reused or not call.retried
+    # The server may have closed it before our bytes came (RFC 9112 section 9.3.1).
+    request = call.request
+    return call.reused and not call.retried and not request.streams and request.method in IDEMPOTENT
