@@ -1,0 +1,1 @@
+"""The shared binding: everything that asyncio and trio have in common."""

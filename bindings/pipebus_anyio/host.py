@@ -1,0 +1,216 @@
+"""Drives an engine: the pump, the timer, and how a task or thread waits for a call."""
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeVar
+
+import anyio
+import anyio.from_thread
+import anyio.lowlevel
+
+from pipebus.engine.actions import Cancel, Drained, Flush, Report, Run, Upload, Wake
+from pipebus.engine.calls import Call
+from pipebus.engine.engine import Engine
+from pipebus.engine.host import Start
+from pipebus.http.client import AbandonConnect, Connect, Resolve
+from pipebus.limits import INFINITY
+from pipebus_anyio.runner import Runner
+from pipebus_anyio.runtime import Runtime, Waiter
+
+logger = logging.getLogger("pipebus")
+T = TypeVar("T")
+
+WALL_INTERVAL: Final = 60.0
+"""How often the engine is told the wall time, in seconds."""
+
+_FAIR_AFTER: Final = 32
+"""Calls that were done at once before one of them yields: a loop over them stays cancellable."""
+
+
+class Driver(Protocol):
+    """What moves bytes: carries out the actions that concern connections."""
+
+    name: str
+
+    def flush(self, token: object) -> None:
+        """See what a link has to send, and whether it is read or closed; never blocks."""
+        ...
+
+    def resolve(self, action: Resolve) -> None:
+        """Start to resolve a name."""
+        ...
+
+    def connect(self, action: Connect) -> None:
+        """Start one connection attempt."""
+        ...
+
+    def abandon_connect(self, action: AbandonConnect) -> None:
+        """Give up a connection attempt."""
+        ...
+
+
+class Host:
+    """The engine's hands. Implements `pipebus.engine.host.Host`.
+
+    Everything runs in the loop's thread but `call_from_thread` and `run_in_loop`.
+    """
+
+    __slots__ = (
+        "_at_once", "_clock", "_driver", "_engine", "_next_action", "_pumping", "_runner",
+        "_runtime", "_timer_at", "_timer_waiter", "_token", "_wait_drained", "_wall", "_wall_due",
+        "drained", "runtime_name",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        engine: Engine,
+        runtime: Runtime,
+        driver: Driver,
+        *,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._engine = engine
+        self._runtime = runtime
+        self._driver = driver
+        self._wall = wall
+        self._clock = runtime.now
+        self._next_action = engine.next_action
+        self._runner = Runner(self, engine, runtime)
+        self._token = anyio.lowlevel.current_token()
+        self._pumping = False
+        self._at_once = 0
+        self._wall_due = -INFINITY
+        self._timer_at = INFINITY
+        self._timer_waiter = runtime.new_waiter()
+        self._wait_drained: list[Waiter] = []
+        self.drained = False
+        self.runtime_name = runtime.name
+        runtime.spawn(self._keep_time)
+
+    def now(self) -> float:
+        """Return the runtime's monotonic clock; about once a minute tell the wall time first."""
+        now = self._clock()
+        if now >= self._wall_due:
+            self._wall_due = now + WALL_INTERVAL
+            self._engine.set_wall_clock(self._wall(), now)
+        return now
+
+    def pump(self) -> None:
+        """Carry out every action of the engine; a nested call leaves them to the outer one."""
+        if self._pumping:
+            return
+        self._pumping = True
+        next_action = self._next_action
+        try:
+            while (action := next_action()) is not None:
+                if isinstance(action, Flush):
+                    self._driver.flush(action.link.token)
+                elif isinstance(action, Run):
+                    self._runner.run(action.invocation)
+                elif isinstance(action, Wake):
+                    waiter: Waiter | None = action.call.waiter  # type: ignore[assignment]  # ours
+                    if waiter is not None:
+                        waiter.wake()
+                elif isinstance(action, Cancel):
+                    self._runner.cancel(action.work)
+                elif isinstance(action, Upload):
+                    self._runner.upload(action)
+                elif isinstance(action, Resolve):
+                    self._driver.resolve(action)
+                elif isinstance(action, Connect):
+                    self._driver.connect(action)
+                elif isinstance(action, AbandonConnect):
+                    self._driver.abandon_connect(action)
+                elif isinstance(action, Report):
+                    logger.error("%s", action.message, exc_info=action.error)
+                else:
+                    self._note_drained(action)
+        finally:
+            self._pumping = False
+        deadline = self._engine.next_deadline()
+        if deadline is not None and deadline < self._timer_at:
+            self._timer_at = deadline
+            self._timer_waiter.wake()
+
+    async def call(self, start: Start) -> Any:
+        """Start a call, wait for it and return its result; abandon it when cancelled."""
+        call = start(self.now())
+        self.pump()
+        if not call.done:
+            await self.wait(call)
+        else:
+            self._at_once += 1
+            if self._at_once >= _FAIR_AFTER:
+                self._at_once = 0
+                await anyio.lowlevel.checkpoint()
+        return call.result()
+
+    async def wait(self, call: Call) -> Any:
+        """Wait for a call that was started, and return its result; abandon it when cancelled."""
+        try:
+            await self.wait_done(call)
+        except BaseException:
+            # Also when it is done: the cancellation overtook the wake, and a response that has
+            # begun to stream must let go of its connection.
+            self._engine.abandon(call, self.now())
+            self.pump()
+            raise
+        return call.result()
+
+    async def wait_done(self, call: Call) -> None:
+        """Wait until a call is done; when cancelled, leave it: somebody will wait again."""
+        waiter = self._runtime.new_waiter()
+        call.waiter = waiter
+        while not call.done:
+            await waiter.wait()
+
+    def call_from_thread(self, start: Start) -> Any:
+        """Do what `call` does, blocking the calling thread (which must not be the loop's)."""
+        return anyio.from_thread.run(self.call, start, token=self._token)
+
+    def run_in_loop(self, action: Callable[[float], T]) -> T:
+        """Run `action(now)` in the loop's thread, pump, and return its result, blocking."""
+        return anyio.from_thread.run_sync(self._act, action, token=self._token)
+
+    def _act(self, action: Callable[[float], T]) -> T:
+        try:
+            return action(self.now())
+        finally:
+            self.pump()
+
+    def drain(self) -> None:
+        """Begin the drain (`Limits.grace` bounds it); harmless when it has begun."""
+        self._engine.drain(self.now())
+        self.pump()
+
+    def close(self) -> None:
+        """End everything now: what is open is cut, what is queued is dropped and counted."""
+        self._engine.close(self.now())
+        self.pump()
+
+    async def wait_drained(self) -> None:
+        """Wait until the drain is over."""
+        waiter = self._runtime.new_waiter()
+        self._wait_drained.append(waiter)
+        try:
+            while not self.drained:
+                await waiter.wait()
+        finally:
+            self._wait_drained.remove(waiter)
+
+    def _note_drained(self, _: Drained) -> None:
+        self.drained = True
+        for waiter in self._wait_drained:
+            waiter.wake()
+
+    async def _keep_time(self) -> None:
+        """Call `handle_timeout` when the next deadline is due; the only task that watches time."""
+        engine = self._engine
+        while True:
+            deadline = engine.next_deadline()
+            self._timer_at = INFINITY if deadline is None else deadline
+            with anyio.CancelScope(deadline=self._timer_at):
+                await self._timer_waiter.wait()
+            engine.handle_timeout(self.now())
+            self.pump()

@@ -1,0 +1,149 @@
+"""Where transports come from: the seam between the streams driver and sockets (or memory)."""
+
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, Protocol
+
+import anyio
+
+from pipebus.http.message import Address
+from pipebus_anyio.bind import BACKLOG, Bind, ListeningSocket, open_listeners
+from pipebus_anyio.transport import SocketTransport, Transport, peer_address
+
+logger = logging.getLogger("pipebus")
+
+ACCEPTS_PER_TURN: Final = 64
+"""Connections accepted before other tasks get their turn."""
+PAUSE_FIRST: Final = 0.05
+PAUSE_MOST: Final = 1.0
+"""Seconds without accepting after an error, doubling from the first to the most."""
+
+Open = Callable[[], Awaitable[Transport]]
+Accepted = Callable[[Open, Address], None]
+"""Takes an accepted connection: how to open its transport, and the peer's address."""
+
+
+class Listener(Protocol):
+    """Something that accepts connections at an address."""
+
+    address: Address
+
+    async def accept_forever(self, accepted: Accepted) -> None:
+        """Hand on every connection, until cancelled."""
+        ...
+
+    def close(self, accepted: Accepted) -> None:
+        """Hand on what has already been established, then stop listening."""
+        ...
+
+
+class Network(Protocol):
+    """Opens listeners and connections."""
+
+    async def listen(self, bind: Bind) -> list[Listener]:
+        """Listen at every address, or raise `OSError` and listen at none."""
+        ...
+
+    async def resolve(self, host: str, port: int) -> list[tuple[str, int]]:
+        """Return a name's addresses, best first; raises `OSError`."""
+        ...
+
+    async def connect(self, address: Address) -> Transport:
+        """Connect; raises `OSError`."""
+        ...
+
+
+class SocketListener:
+    """Accepts TCP or UNIX connections."""
+
+    __slots__ = ("_listening", "address")
+
+    def __init__(self, listening: ListeningSocket) -> None:
+        self._listening = listening
+        self.address = listening.address
+
+    async def accept_forever(self, accepted: Accepted) -> None:
+        """Accept until cancelled; where the system is out of files or memory, pause and say so."""
+        pause = 0.0
+        while True:
+            await anyio.wait_readable(self._listening.socket)
+            error = self._accept_some(ACCEPTS_PER_TURN, accepted)
+            if error is None:
+                pause = 0.0
+                continue
+            if not pause:
+                logger.error("cannot accept connections at %s: %s", self.address, error)
+            pause = min(pause * 2 or PAUSE_FIRST, PAUSE_MOST)
+            await anyio.sleep(pause)
+
+    def close(self, accepted: Accepted) -> None:
+        """Accept what the backlog holds (closing would reset it), then stop listening."""
+        self._accept_some(BACKLOG, accepted)
+        self._listening.close()
+
+    def _accept_some(self, most: int, accepted: Accepted) -> OSError | None:
+        """Accept at most `most`; return the error that stops it, if it is not just the end."""
+        for _ in range(most):
+            try:
+                sock, peer = self._listening.socket.accept()
+            except BlockingIOError:
+                return None
+            except ConnectionError:
+                continue  # ECONNABORTED: gone before it was accepted
+            except OSError as error:
+                return error
+            sock.setblocking(False)
+            accepted(partial(SocketTransport.from_socket, sock), peer_address(peer))
+        return None
+
+
+class SocketNetwork:
+    """The network of the operating system. `unix_mode`: permissions of UNIX sockets listened at."""
+
+    __slots__ = ("_unix_mode",)
+
+    def __init__(self, *, unix_mode: int | None = None) -> None:
+        self._unix_mode = unix_mode
+
+    async def listen(self, bind: Bind) -> list[Listener]:
+        """Listen at every address of `bind`."""
+        sockets = await open_listeners(bind, unix_mode=self._unix_mode)
+        return [SocketListener(listening) for listening in sockets]
+
+    async def resolve(self, host: str, port: int) -> list[tuple[str, int]]:
+        """Return a name's addresses in the system's order (RFC 6724); an address is its own."""
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            return [(where[0], where[1]) for _, _, _, _, where in found]
+        return [(host, port)]
+
+    async def connect(self, address: Address) -> Transport:
+        """Connect to one address."""
+        if isinstance(address, str):
+            return SocketTransport(await anyio.connect_unix(address))
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setblocking(False)
+            await _connect_tcp(sock, address)
+        except BaseException:
+            sock.close()
+            raise
+        return await SocketTransport.from_socket(sock)
+
+
+async def _connect_tcp(sock: socket.socket, address: tuple[str, int]) -> None:
+    """Connect one socket to one address; `anyio.connect_tcp` would race several of its own."""
+    try:
+        sock.connect(address)
+    except BlockingIOError:
+        await anyio.wait_writable(sock)
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error)) from None

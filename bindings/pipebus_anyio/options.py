@@ -1,0 +1,75 @@
+"""What `serve`, `run` and their testing twins accept, stated once."""
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypedDict, TypeVar
+
+from pipebus.http.wire import WireCodec
+from pipebus.http.wire_h11 import H11Codec
+from pipebus.limits import ClientLimits, Limits, Timeouts
+from pipebus_anyio.bind import Bind
+from pipebus_anyio.tls import StrPath, TLSConfig
+
+Wire = Literal["auto", "h11"]
+DriverName = Literal["auto", "streams"]
+T = TypeVar("T")
+DEFAULT_BIND: Final = "127.0.0.1:8000"
+
+_WIRES: Final[dict[str, Callable[[], WireCodec]]] = {"auto": H11Codec, "h11": H11Codec}
+_DRIVERS: Final = {"auto": "streams", "streams": "streams"}
+
+
+class ServeOptions(TypedDict, total=False):
+    """The keyword arguments of `serve`; each has a default."""
+
+    bind: Bind
+    """`"host:port"` (default `"127.0.0.1:8000"`), `(host, port)`, `"unix:/path"`, or a list."""
+    tls: ssl.SSLContext | TLSConfig | None
+    """Serve https; None (default): http. A context is taken as it is, ALPN included."""
+    limits: Limits
+    client_limits: ClientLimits
+    timeouts: Timeouts
+    """Of outgoing calls that name none."""
+    verify: bool | StrPath | ssl.SSLContext
+    """How outgoing https is checked: True (default), a CA file, a context; False: not at all."""
+    wire: Wire
+    """The codec that takes heads apart; `"auto"` (default) is the fastest that is installed."""
+    driver: DriverName
+    """What moves bytes; `"auto"` (default) is the fastest that the system supports."""
+    unix_mode: int | None
+    """Permissions of UNIX sockets; None (default): by the umask."""
+    debug: bool
+    """Check the calls into the engine (default False)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """`ServeOptions` with their defaults, checked."""
+
+    bind: Bind = DEFAULT_BIND
+    tls: ssl.SSLContext | TLSConfig | None = None
+    limits: Limits = field(default_factory=Limits)
+    client_limits: ClientLimits = field(default_factory=ClientLimits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    verify: bool | StrPath | ssl.SSLContext = True
+    wire: str = "auto"
+    driver: str = "auto"
+    unix_mode: int | None = None
+    debug: bool = False
+
+    def new_wire(self) -> WireCodec:
+        """Return the codec; raises `ValueError` for a name that is none."""
+        return _choose(_WIRES, self.wire, "wire")()
+
+    def driver_name(self) -> str:
+        """Return the driver's real name; raises `ValueError` for a name that is none."""
+        return _choose(_DRIVERS, self.driver, "driver")
+
+
+def _choose(table: dict[str, T], name: str, what: str) -> T:
+    try:
+        return table[name]
+    except KeyError:
+        msg = f"{what} must be one of {', '.join(table)}, not {name!r}"
+        raise ValueError(msg) from None

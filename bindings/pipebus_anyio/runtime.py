@@ -1,0 +1,87 @@
+"""The seam between the shared binding and an async library: four functions.
+
+anyio's task groups and events are not used for handlers: a task group per request costs two to
+three times a native task, and an anyio scope re-cancels a handler whose `finally` awaits native
+asyncio code for as long as it runs.
+"""
+
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Final, Protocol, Self, TypeVarTuple
+
+Args = TypeVarTuple("Args")
+
+EXIT_TIMEOUT: Final = 5.0
+"""How long a runtime's exit waits for its cancelled tasks, in seconds."""
+
+
+class Task(Protocol):
+    """A handle of a spawned task, opaque but for its name."""
+
+    @property
+    def name(self) -> str:
+        """What the task runs, for the log line about tasks that refuse to end."""
+        ...
+
+
+class Waiter(Protocol):
+    """Lets one task sleep until another calls `wake`. It resets itself and can be used again.
+
+    A wake that nobody waits for is remembered (once); a cancelled wait loses no wake.
+    """
+
+    def wake(self) -> None:
+        """End the current or the next `wait`; synchronous, from the loop's thread."""
+        ...
+
+    async def wait(self) -> None:
+        """Sleep until woken; return at once, without yielding, if that has happened."""
+        ...
+
+
+class Runtime(Protocol):
+    """An owned set of tasks on one async library: enter it, spawn, leave.
+
+    Leaving cancels every task, waits `EXIT_TIMEOUT` seconds and names those that are left in one
+    log line (on trio it then goes on waiting: a nursery cannot abandon a task).
+    """
+
+    name: str
+    """`asyncio` or `trio`."""
+    on_stuck: Callable[[list[str]], None] | None
+    """Called after that log line with the tasks' names; default None."""
+
+    def spawn(self, fn: Callable[[*Args], Awaitable[None]], *args: *Args) -> Task:
+        """Start a task. It always begins, even if cancelled before; then its first await raises.
+
+        An exception that `fn` lets out is logged and ends nothing but that task.
+        """
+        ...
+
+    def cancel(self, task: Task) -> None:
+        """Ask a task to end: at its next await it gets the library's cancellation exception.
+
+        asyncio: once (edge). trio: at every await from now on (level). Harmless when it has ended.
+        """
+        ...
+
+    def now(self) -> float:
+        """Return the library's monotonic clock, in seconds; only in the loop's thread."""
+        ...
+
+    def new_waiter(self) -> Waiter:
+        """Return a new `Waiter`."""
+        ...
+
+    async def __aenter__(self) -> Self:
+        """Start owning tasks."""
+        ...
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Cancel what is left and wait for it."""
+        ...

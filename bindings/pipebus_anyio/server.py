@@ -1,0 +1,144 @@
+"""`serve`: a pipeline's engine, its driver and its listeners, from start to drained."""
+
+import random
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pipebus.engine.engine import Engine
+from pipebus.engine.http_calls import TaskClient
+from pipebus.http.message import Address
+from pipebus.pipeline.client_protocol import HttpClientProtocol
+from pipebus.pipeline.declare import Pipeline
+from pipebus_anyio.bus import ServerBus
+from pipebus_anyio.host import Host
+from pipebus_anyio.network import Network, SocketNetwork
+from pipebus_anyio.options import Options
+from pipebus_anyio.runtime import Runtime
+from pipebus_anyio.streams import StreamsDriver
+from pipebus_anyio.tls import client_contexts, server_context
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a test replaces: the network, the wall clock, and what makes ids and jitter."""
+
+    network: Network | None = None
+    """None: sockets."""
+    wall: Callable[[], float] = time.time
+    id_prefix: str = ""
+    """Of every id; empty: random, so that ids of two processes differ."""
+    random: Callable[[], float] = random.random
+
+
+REAL: Final = Surroundings()
+
+
+class Server:
+    """A pipeline that is being served. `engine` is the core machine, for counts and for tests."""
+
+    def __init__(self, host: Host, engine: Engine, driver: StreamsDriver, options: Options) -> None:
+        self._host = host
+        self._driver = driver
+        self.engine = engine
+        self.options = options
+        self.addresses: list[Address] = []
+        """Where it listens: `(host, port)`, or the path of a UNIX socket; ports as they are."""
+        self.bus = ServerBus(host, engine)
+        self.client: HttpClientProtocol = TaskClient(engine, host)
+        """Outgoing HTTP calls, over the bus and the pool that handlers use."""
+        self.runtime = host.runtime_name
+        """`asyncio` or `trio`."""
+        self.driver = driver.name
+        self.wire = options.new_wire().name
+        self.draining = False
+
+    @property
+    def url(self) -> str:
+        """The base URL of the first TCP address, such as `http://127.0.0.1:8000`."""
+        scheme = "http" if self.options.tls is None else "https"
+        for address in self.addresses:
+            if isinstance(address, tuple):
+                host = f"[{address[0]}]" if ":" in address[0] else address[0]
+                return f"{scheme}://{host}:{address[1]}"
+        msg = "this server listens at no TCP address"
+        raise LookupError(msg)
+
+    def begin_drain(self) -> None:
+        """Stop accepting, finish what is in flight within `Limits.grace`, then close."""
+        self.draining = True
+        self._driver.stop_accepting()
+        self._host.drain()
+
+    async def wait_drained(self) -> None:
+        """Wait until a drain is over."""
+        await self._host.wait_drained()
+
+    async def drain(self) -> None:
+        """Drain, and wait until that is over."""
+        self.begin_drain()
+        await self.wait_drained()
+
+
+@asynccontextmanager
+async def hosted(
+    new_runtime: Callable[[], Runtime],
+    pipeline: Pipeline[Any],
+    options: Options,
+    surroundings: Surroundings,
+) -> AsyncIterator[tuple[Host, Engine, StreamsDriver]]:
+    """Run a pipeline's engine in a runtime of its own, and close it at the end."""
+    options.driver_name()
+    async with new_runtime() as runtime:
+        engine = Engine(
+            pipeline,
+            wire=options.new_wire(),
+            id_prefix=surroundings.id_prefix or f"{secrets.token_hex(4)}-",
+            random=surroundings.random,
+            now=runtime.now(),
+            limits=options.limits,
+            client_limits=options.client_limits,
+            timeouts=options.timeouts,
+        )
+        driver = StreamsDriver(
+            engine,
+            runtime,
+            surroundings.network or SocketNetwork(unix_mode=options.unix_mode),
+            server_tls=server_context(options.tls),
+            client_tls=client_contexts(options.verify),
+        )
+        host = Host(engine, runtime, driver, wall=surroundings.wall)
+        driver.start(host)
+        try:
+            yield host, engine, driver
+        finally:
+            driver.stop_accepting()
+            host.close()
+
+
+@asynccontextmanager
+async def serve(
+    new_runtime: Callable[[], Runtime],
+    pipeline: Pipeline[Any],
+    options: Options,
+    surroundings: Surroundings = REAL,
+) -> AsyncIterator[Server]:
+    """Serve a pipeline; leaving the block drains, leaving it by an exception ends at once.
+
+    The pipeline's lifespan is around it all: entered first, left when every handler has gone.
+    """
+    lifespan: AbstractAsyncContextManager[Any] = (
+        nullcontext() if pipeline.lifespan is None else pipeline.lifespan()
+    )
+    async with (
+        lifespan as state,
+        hosted(new_runtime, pipeline, options, surroundings) as (host, engine, driver),
+    ):
+        engine.start(state, host.now())
+        server = Server(host, engine, driver, options)
+        server.addresses = await driver.listen(options.bind)
+        yield server
+        await server.drain()

@@ -1,0 +1,140 @@
+"""The streams driver: two tasks per connection over a `Network`'s transports. The reference."""
+
+import ssl
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from pipebus.engine.engine import Engine
+from pipebus.http.client import AbandonConnect, Connect, Resolve
+from pipebus.http.message import Address
+from pipebus_anyio.bind import Bind
+from pipebus_anyio.connection import Connection
+from pipebus_anyio.network import Listener, Network, Open
+from pipebus_anyio.runtime import Runtime, Task
+from pipebus_anyio.tls import TlsTransport
+from pipebus_anyio.transport import LOST, Transport
+
+if TYPE_CHECKING:
+    from pipebus_anyio.host import Host
+
+
+class StreamsDriver:
+    """A `Driver`. A disconnect is seen only until the read-ahead is full: a stated limit."""
+
+    name = "streams"
+
+    __slots__ = (
+        "_accepting", "_attempts", "_client_tls", "_engine", "_host", "_network", "_runtime",
+        "_server_tls",
+    )  # fmt: skip
+
+    _host: "Host"
+
+    def __init__(
+        self,
+        engine: Engine,
+        runtime: Runtime,
+        network: Network,
+        *,
+        server_tls: ssl.SSLContext | None,
+        client_tls: Callable[[], ssl.SSLContext],
+    ) -> None:
+        self._engine = engine
+        self._runtime = runtime
+        self._network = network
+        self._server_tls = server_tls
+        self._client_tls = client_tls
+        self._accepting: list[tuple[Listener, Task]] = []
+        self._attempts: dict[str, Task] = {}
+
+    def start(self, host: "Host") -> None:
+        """Say who pumps; before anything else."""
+        self._host = host
+
+    # --- accepting ---------------------------------------------------------------------------
+
+    async def listen(self, bind: Bind) -> list[Address]:
+        """Begin to accept at every address; return them, as they really are."""
+        for listener in await self._network.listen(bind):
+            task = self._runtime.spawn(listener.accept_forever, self._accepted)
+            self._accepting.append((listener, task))
+        return [listener.address for listener, _ in self._accepting]
+
+    def stop_accepting(self) -> None:
+        """Take what is established already, then close the listeners."""
+        accepting, self._accepting = self._accepting, []
+        for listener, task in accepting:
+            self._runtime.cancel(task)
+            listener.close(self._accepted)
+
+    def _accepted(self, open_plain: Open, client: Address) -> None:
+        host = self._host
+        connection = Connection(host, self._engine, self._runtime)
+        tls = self._server_tls
+        connection.link = self._engine.accepted(
+            client=client, tls=tls is not None, token=connection, now=host.now()
+        )
+        connection.accept(open_plain if tls is None else self._open_tls(open_plain, tls))
+        host.pump()
+
+    @staticmethod
+    def _open_tls(open_plain: Open, context: ssl.SSLContext) -> Open:
+        async def open_tls() -> Transport:
+            return await TlsTransport.wrap(await open_plain(), context)
+
+        return open_tls
+
+    # --- actions -----------------------------------------------------------------------------
+
+    def flush(self, token: object) -> None:
+        """Wake the connection's tasks."""
+        assert isinstance(token, Connection)
+        token.flush()
+
+    def resolve(self, action: Resolve) -> None:
+        """Resolve in a task; it is not awaited by anyone, a late answer is dropped by the core."""
+        self._runtime.spawn(self._resolve, action)
+
+    async def _resolve(self, action: Resolve) -> None:
+        host = self._host
+        try:
+            addresses = await self._network.resolve(action.host, action.port)
+        except (OSError, UnicodeError) as error:  # UnicodeError: what IDNA does not encode
+            self._engine.resolve_failed(action.id, error, host.now())
+        else:
+            self._engine.resolved(action.id, addresses, host.now())
+        host.pump()
+
+    def connect(self, action: Connect) -> None:
+        """Connect in a task, which becomes the connection's."""
+        self._attempts[action.attempt_id] = self._runtime.spawn(self._connect, action)
+
+    def abandon_connect(self, action: AbandonConnect) -> None:
+        """Cancel the attempt; one that has just ended needs nothing."""
+        task = self._attempts.pop(action.attempt_id, None)
+        if task is not None:
+            self._runtime.cancel(task)
+
+    async def _connect(self, action: Connect) -> None:
+        engine, host = self._engine, self._host
+        try:
+            transport = await self._network.connect(action.address)
+            if action.tls:
+                transport = await TlsTransport.wrap(
+                    transport, self._client_tls(), server_hostname=action.host
+                )
+        except LOST as error:
+            self._attempts.pop(action.attempt_id, None)
+            engine.connect_failed(action.attempt_id, error, host.now())
+            host.pump()
+            return
+        task = self._attempts.pop(action.attempt_id, None)
+        connection = Connection(host, engine, self._runtime)
+        link = engine.connected(action.attempt_id, connection, host.now())
+        if link is None:
+            await transport.aclose()
+            return
+        connection.link = link
+        connection.transport = transport
+        host.pump()
+        await connection.run(task)

@@ -1,0 +1,126 @@
+"""The asyncio runtime: a native task per call, cancelled by `Task.cancel`."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self, TypeVarTuple
+
+import anyio
+
+from pipebus_anyio.runtime import EXIT_TIMEOUT, Task, Waiter
+
+Args = TypeVarTuple("Args")
+logger = logging.getLogger("pipebus")
+
+
+class AsyncioTask:
+    """A spawned task's handle."""
+
+    __slots__ = ("cancel_at_start", "name", "started", "task")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.task: asyncio.Task[None]
+        self.started = False
+        self.cancel_at_start = False
+
+
+class AsyncioWaiter:
+    """A `Waiter` on a future that exists only while somebody waits."""
+
+    __slots__ = ("_future", "_loop", "_woken")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._future: asyncio.Future[None] | None = None
+        self._woken = False
+
+    def wake(self) -> None:
+        """End the current or the next `wait`."""
+        self._woken = True
+        future = self._future
+        if future is not None and not future.done():
+            future.set_result(None)
+
+    async def wait(self) -> None:
+        """Sleep until woken."""
+        if not self._woken:
+            self._future = self._loop.create_future()
+            try:
+                await self._future
+            finally:
+                self._future = None
+        self._woken = False
+
+
+class AsyncioRuntime:
+    """A `Runtime` on the running event loop (asyncio's own, or uvloop's)."""
+
+    name = "asyncio"
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[AsyncioTask] = set()
+        self.on_stuck: Callable[[list[str]], None] | None = None
+        self.now: Callable[[], float] = self._loop.time
+
+    def spawn(self, fn: Callable[[*Args], Awaitable[None]], *args: *Args) -> AsyncioTask:
+        """Start a task."""
+        handle = AsyncioTask(fn.__qualname__)
+        self._tasks.add(handle)
+        handle.task = self._loop.create_task(self._run(handle, fn, *args))
+        return handle
+
+    async def _run(
+        self, handle: AsyncioTask, fn: Callable[[*Args], Awaitable[None]], *args: *Args
+    ) -> None:
+        handle.started = True
+        try:
+            if handle.cancel_at_start:
+                # A task that is cancelled before it began never runs a line, so its `finally`
+                # would not either: begin, and let the first await raise.
+                handle.task.cancel()
+            await fn(*args)
+        except Exception:
+            logger.exception("unexpected exception in %s", handle.name)
+        finally:
+            self._tasks.discard(handle)
+
+    def cancel(self, task: Task) -> None:
+        """Ask a task to end."""
+        assert isinstance(task, AsyncioTask)
+        if task.started:
+            task.task.cancel()
+        else:
+            task.cancel_at_start = True
+
+    def new_waiter(self) -> Waiter:
+        """Return a new waiter."""
+        return AsyncioWaiter(self._loop)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for handle in self._tasks.copy():
+            self.cancel(handle)
+        with anyio.CancelScope(shield=True):
+            await self._wait_for_all(EXIT_TIMEOUT)
+        if self._tasks:
+            names = sorted(handle.name for handle in self._tasks)
+            logger.error("tasks that did not end when cancelled: %s", ", ".join(names))
+            if self.on_stuck is not None:
+                self.on_stuck(names)
+
+    async def _wait_for_all(self, timeout: float) -> None:
+        """Wait until no task is left, or `timeout` seconds; tasks that end may start others."""
+        until = self.now() + timeout
+        while self._tasks and (left := until - self.now()) > 0:
+            tasks = [handle.task for handle in self._tasks]
+            await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)

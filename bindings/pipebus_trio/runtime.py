@@ -1,0 +1,124 @@
+"""The trio runtime: a nursery task and a `CancelScope` per call."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Self, TypeVarTuple
+
+import trio
+
+from pipebus_anyio.runtime import EXIT_TIMEOUT, Task, Waiter
+
+Args = TypeVarTuple("Args")
+logger = logging.getLogger("pipebus")
+
+
+class TrioTask:
+    """A spawned task's handle.
+
+    Its scope is shielded: when the code around the runtime is cancelled, that code's own exit
+    ends the tasks in order, as it does on asyncio.
+    """
+
+    __slots__ = ("name", "scope")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.scope = trio.CancelScope(shield=True)
+
+
+class TrioWaiter:
+    """A `Waiter` that parks the task itself, without an object in between."""
+
+    __slots__ = ("_task", "_woken")
+
+    def __init__(self) -> None:
+        self._task: trio.lowlevel.Task | None = None
+        self._woken = False
+
+    def wake(self) -> None:
+        """End the current or the next `wait`."""
+        self._woken = True
+        task = self._task
+        if task is not None:
+            self._task = None
+            trio.lowlevel.reschedule(task)
+
+    async def wait(self) -> None:
+        """Sleep until woken."""
+        if not self._woken:
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+        self._woken = False
+
+    def _abort(self, raise_cancel: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+class TrioRuntime:
+    """A `Runtime` in a nursery of its own."""
+
+    name = "trio"
+
+    def __init__(self) -> None:
+        self._manager: AbstractAsyncContextManager[trio.Nursery, bool | None]
+        self._nursery: trio.Nursery
+        self._tasks: set[TrioTask] = set()
+        self._ended = TrioWaiter()
+        self.on_stuck: Callable[[list[str]], None] | None = None
+        self.now: Callable[[], float] = trio.current_time
+
+    def spawn(self, fn: Callable[[*Args], Awaitable[None]], *args: *Args) -> TrioTask:
+        """Start a task."""
+        handle = TrioTask(fn.__qualname__)
+        self._tasks.add(handle)
+        self._nursery.start_soon(self._run, handle, fn, *args, name=handle.name)
+        return handle
+
+    async def _run(
+        self, handle: TrioTask, fn: Callable[[*Args], Awaitable[None]], *args: *Args
+    ) -> None:
+        try:
+            with handle.scope:
+                await fn(*args)
+        except Exception:
+            logger.exception("unexpected exception in %s", handle.name)
+        finally:
+            self._tasks.discard(handle)
+            if not self._tasks:
+                self._ended.wake()
+
+    def cancel(self, task: Task) -> None:
+        """Ask a task to end."""
+        assert isinstance(task, TrioTask)
+        task.scope.cancel()
+
+    def new_waiter(self) -> Waiter:
+        """Return a new waiter."""
+        return TrioWaiter()
+
+    async def __aenter__(self) -> Self:
+        self._manager = trio.open_nursery()
+        self._nursery = await self._manager.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for handle in self._tasks.copy():
+            handle.scope.cancel()
+        with trio.move_on_after(EXIT_TIMEOUT, shield=True):
+            while self._tasks:
+                await self._ended.wait()
+        if self._tasks:
+            names = sorted(handle.name for handle in self._tasks)
+            logger.error("tasks that did not end when cancelled: %s", ", ".join(names))
+            if self.on_stuck is not None:
+                self.on_stuck(names)
+        # The nursery is not told of an exception of the block: it would wrap it in a group.
+        await self._manager.__aexit__(None, None, None)
