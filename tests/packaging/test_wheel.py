@@ -13,6 +13,8 @@ from typing import Final
 
 import pytest
 
+from tests.environment import without_coverage
+
 ROOT: Final = Path(__file__).parents[2]
 CONSUMER: Final = ROOT / "tests" / "typing" / "consumer"
 SOURCES: Final = (
@@ -26,7 +28,9 @@ pytestmark = pytest.mark.xdist_group("wheel")
 
 
 def run(*command: str | Path, cwd: Path, status: int = 0) -> str:
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=cwd, env=without_coverage(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
 

@@ -1,10 +1,11 @@
 """A missing tool is a skip with its name at home, and a failure where everything is installed."""
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.environment import without_coverage
 
 CONFTEST = Path(__file__).parents[1] / "conftest.py"
 SUITE = """
@@ -42,7 +43,7 @@ def run(directory: Path, ci: str) -> str:
     done = subprocess.run(
         [*command, "--override-ini=markers=peer(name): a tool"],
         cwd=directory,
-        env={**os.environ, "CI": ci},
+        env=without_coverage(CI=ci),
         capture_output=True,
         text=True,
         check=False,

@@ -16,6 +16,8 @@ from typing import Any, Final
 
 import pytest
 
+from tests.environment import without_coverage
+
 ROOT: Final = Path(__file__).parents[2]
 CIRCLES: Final = "tests/walls/circles.toml"
 BIN: Final = Path(sys.executable).parent
@@ -121,7 +123,7 @@ def run(tree: Path, *command: str) -> str:
     done = subprocess.run(
         [str(BIN / command[0]), *command[1:]],
         cwd=tree,
-        env={**os.environ, "PYTHONPATH": path, "COLUMNS": "200", "NO_COLOR": "1"},
+        env=without_coverage(PYTHONPATH=path, COLUMNS="200", NO_COLOR="1"),
         capture_output=True,
         text=True,
         check=False,
