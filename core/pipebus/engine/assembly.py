@@ -1,6 +1,5 @@
 """The parts of the engine, and how what one says becomes an input of another."""
 
-from collections.abc import Callable
 from typing import Any
 
 from pipebus.bus.bus import Bus
@@ -35,7 +34,6 @@ class Assembly:
         *,
         wire: WireCodec,
         id_prefix: str,
-        random: Callable[[], float],
         now: float,
         limits: Limits | None = None,
         client_limits: ClientLimits | None = None,
@@ -50,7 +48,7 @@ class Assembly:
         self.bus = Bus(id_prefix=id_prefix, limits=limits, timers=self.timers, clock=self.clock)
         self.admission = Admission(limits)
         self.client = HttpClient(
-            client_limits or ClientLimits(), wire, self.timers, id_prefix=id_prefix, random=random
+            client_limits or ClientLimits(), wire, self.timers, id_prefix=id_prefix
         )
         self._now = now
         self._outbox = Outbox(self.timers, Wake)

@@ -3,11 +3,12 @@
 from pipebus.errors import ClientError, ResponseTooLarge
 from pipebus.http.call_scheduler import CallScheduler
 from pipebus.http.client_call import READING_BODY, WAITING, ClientCall
-from pipebus.http.client_connection import COMPLETE, ClientConnection
+from pipebus.http.client_connection import ClientConnection
 from pipebus.http.client_message import IDEMPOTENT, ClientResponse
+from pipebus.http.connection_events import COMPLETE
 from pipebus.http.content_decoding import content_decoder
 from pipebus.http.headers import Headers
-from pipebus.http.response_body import ResponseBody
+from pipebus.http.response_body import BufferedBody, StreamedBody
 from pipebus.http.server_events import Close
 from pipebus.http.wire import ResponseHead
 from pipebus.limits import INFINITY
@@ -45,24 +46,22 @@ class CallFlow(CallScheduler):
         call.head = head
         call.head_at = now
         call.state = READING_BODY
-        bound = None if call.stream else self._limits.max_body
+        bound = self._limits.max_body
         try:
             decoder = content_decoder(head.headers) if call.request.decode else None
-            if bound is not None and decoder is None and (conn.body_length or 0) > bound:
+            if not call.stream and decoder is None and conn.body_length > bound:
                 msg = f"the response's body is larger than {bound} bytes"
                 raise ResponseTooLarge(msg)
         except ClientError as error:
             self._give_up(call, error, now)
             return
-        call.body = ResponseBody(decoder, bound)
+        call.body = StreamedBody(decoder) if call.stream else BufferedBody(decoder, bound)
         if call.request.streams and not conn.uploading:
             call.upload_done = True
             call.upload_paused = False
             self._note(call)
         if call.stream:
             self._note(call)
-            if call.paused:
-                self._set_reading(conn, now, reading=False)
 
     def _piece_received(
         self, call: ClientCall, conn: ClientConnection, piece: bytes, now: float
@@ -74,7 +73,7 @@ class CallFlow(CallScheduler):
         except ClientError as error:
             self._give_up(call, error, now)
             return
-        if call.stream:
+        if isinstance(body, StreamedBody):
             self._note(call)
             if body.held > self._limits.read_ahead:
                 self._set_reading(conn, now, reading=False)
@@ -86,7 +85,7 @@ class CallFlow(CallScheduler):
         call.connection = None
         conn.owner = None
         call.ended_at = now
-        if not call.stream:
+        if isinstance(body, BufferedBody):
             self._finish_buffered(call, head, body, now)
         elif body.drained:
             self._end(call, None, now)
@@ -101,10 +100,10 @@ class CallFlow(CallScheduler):
         # else: the server was faster than the report of the last byte sent; see `data_sent`
 
     def _finish_buffered(
-        self, call: ClientCall, head: ResponseHead, body: ResponseBody, now: float
+        self, call: ClientCall, head: ResponseHead, body: BufferedBody, now: float
     ) -> None:
         try:
-            body.finish()
+            whole = body.finish()
         except ClientError as error:
             self._end(call, error, now)
             return
@@ -112,7 +111,7 @@ class CallFlow(CallScheduler):
         call.response = ClientResponse(
             head.status,
             Headers(raw=head.headers),
-            body.join(),
+            whole,
             reason=head.reason.decode("latin-1"),
             http_version=head.http_version.decode("ascii"),
             method=call.request.method,
@@ -144,14 +143,6 @@ class CallFlow(CallScheduler):
             self._start(call, another, now)
         else:
             self._enqueue(call, now, again=True)
-
-    def _read_on(self, call: ClientCall, now: float) -> None:
-        """Read again if the reader has caught up."""
-        conn, body = call.connection, call.body
-        if conn is None or body is None or call.paused:
-            return
-        if body.held <= self._limits.read_ahead:
-            self._set_reading(conn, now, reading=True)
 
 
 def _may_retry(call: ClientCall, conn: ClientConnection) -> bool:

@@ -9,7 +9,6 @@ from pipebus.errors import (
 from pipebus.http.call_flow import CallFlow
 from pipebus.http.call_scheduler import ClientStats
 from pipebus.http.client_call import (
-    READING_BODY,
     READING_HEAD,
     SENDING,
     ClientCall,
@@ -21,6 +20,7 @@ from pipebus.http.client_message import (
     Timings,
 )
 from pipebus.http.dial import AbandonConnect, Connect, Resolve
+from pipebus.http.response_body import StreamedBody
 from pipebus.limits import INFINITY, Timeouts
 
 __all__ = [
@@ -45,7 +45,7 @@ class HttpClient(CallFlow):
 
     Inputs: `resolved`, `resolve_failed`, `connected`, `connect_failed`, `receive_data`,
     `receive_eof`, `connection_lost`, `data_sent`. Mutators: `request`, `send_body`, `end_body`,
-    `fail_body`, `pause`, `resume`, `take_body`, `cancel`, `drain`, `close`. Output: `next_output`,
+    `fail_body`, `take_body`, `cancel`, `drain`, `close`. Output: `next_output`,
     pulled until it is None after every call and after every `handle_timeout` of the timer queue.
     """
 
@@ -71,7 +71,7 @@ class HttpClient(CallFlow):
             total = now + timeouts.total
         call = ClientCall(
             self._serial,
-            f"{self._id_prefix}{self._serial}",
+            f"{self._id_prefix}h{self._serial}",
             request,
             timeouts,
             now,
@@ -133,32 +133,21 @@ class HttpClient(CallFlow):
         """Cut a streamed body: the call fails with `CallCancelled`, `error` its cause."""
         self._body_failed(call, error, now)
 
-    def pause(self, call: ClientCall, now: float) -> None:
-        """Stop reading from the server: the reader of a streamed response is slow."""
-        call.paused = True
-        if call.connection is not None and call.state is READING_BODY:
-            self._set_reading(call.connection, now, reading=False)
-
-    def resume(self, call: ClientCall, now: float) -> None:
-        """Read on (once no more than `read_ahead` is held)."""
-        call.paused = False
-        self._read_on(call, now)
-
     def take_body(self, call: ClientCall, now: float) -> bytes | None:
         """Return the next decoded piece of a streamed body, at most 64 KiB where it is decoded.
 
         None: nothing now; `call.body_done`, `call.error` or later news says what is next.
         """
         body = call.body
-        if call.done or not call.stream or body is None:
+        if call.done or not isinstance(body, StreamedBody):
             return None
         try:
             piece = body.take()
             if call.connection is not None:
-                self._read_on(call, now)
+                if body.held <= self._limits.read_ahead:
+                    self._set_reading(call.connection, now, reading=True)
             elif not piece or body.drained:
                 body.finish()
-                call.body_done = True
                 self._end(call, None, now)
         except ClientError as error:
             self._give_up(call, error, now)

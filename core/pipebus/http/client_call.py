@@ -7,7 +7,7 @@ from pipebus.errors import ClientError
 from pipebus.http.client_connection import ClientConnection
 from pipebus.http.client_message import NO_TIME, ClientRequest, ClientResponse, Timings
 from pipebus.http.dial import Dial
-from pipebus.http.response_body import ResponseBody
+from pipebus.http.response_body import BufferedBody, StreamedBody
 from pipebus.http.wire import ResponseHead
 from pipebus.limits import INFINITY, Timeouts
 from pipebus.timers import Timed
@@ -48,7 +48,6 @@ class ClientCall(Timed):
         "noted",
         "origin",
         "owner",
-        "paused",
         "request",
         "response",
         "retried",
@@ -113,14 +112,12 @@ class ClientCall(Timed):
         self.origin = request.target.origin
         self.dial: Dial | None = None
         self.connection: ClientConnection | None = None
-        self.body: ResponseBody | None = None
+        self.body: BufferedBody | StreamedBody | None = None
         """From the head on."""
         self.unsent: list[bytes] = []
         """Chunks that were sent before there was a connection."""
         self.upload_started = False
         """A chunk went to a connection: the request cannot be sent again."""
-        self.paused = False
-        """By its reader."""
         self.started_at = now
         self.slot_at = INFINITY
         self.connection_at = INFINITY

@@ -6,10 +6,8 @@ from typing import Final
 
 from pipebus.errors import (
     ClientError,
-    LocalProtocolError,
     ReadTimeout,
     RemoteProtocolError,
-    ResponseTooLarge,
     TotalTimeout,
     UpstreamProtocolError,
     WriteTimeout,
@@ -17,6 +15,25 @@ from pipebus.errors import (
 from pipebus.http.body import BodyReader
 from pipebus.http.body_writer import BodyWriter
 from pipebus.http.client_message import ClientRequest
+from pipebus.http.connection_events import COMPLETE, ConnectionEvent, as_client_error
+from pipebus.http.cycle import (
+    AWAITING,
+    CLOSE,
+    DONE,
+    DUPLEX,
+    IDLE,
+    INFORMATIONAL,
+    NEXT,
+    REFUSING,
+    REQUEST,
+    REQUEST_END,
+    REQUEST_FAULT,
+    REQUEST_HEAD,
+    RESPONSE,
+    RESPONSE_END,
+    RESPONSE_HEAD,
+    Cycle,
+)
 from pipebus.http.framing import keep_alive, response_framing
 from pipebus.http.head_buffer import HeadBuffer
 from pipebus.http.head_check import check_response_head
@@ -31,21 +48,8 @@ _ONE_WRITE: Final = 16 * 1024
 _PIECE: Final = 64 * 1024
 """A larger body goes out in pieces, so that the write timeout sees progress."""
 
-_IDLE: Final = 0
-_HEAD: Final = 1
-_BODY: Final = 2
-
-
-class Complete:
-    """The response is read to its end; the connection can say whether it is `reusable`."""
-
-    __slots__ = ()
-
-
-COMPLETE: Final = Complete()
-
-ConnectionEvent = ResponseHead | bytes | Complete | ClientError
-"""A final head, a piece of the body (never empty), the end, or why there will be none."""
+_AWAITS_HEAD: Final = frozenset({REQUEST, AWAITING})
+_IN_BODY: Final = frozenset({DUPLEX, RESPONSE, REFUSING})
 
 
 class ClientConnection(Timed):
@@ -62,8 +66,8 @@ class ClientConnection(Timed):
     """
 
     __slots__ = (
-        "_activity", "_events", "_expired", "_heads", "_informational", "_limits", "_method",
-        "_out", "_peer_keeps", "_reader", "_reading", "_timeouts", "_total", "_wire", "_writer",
+        "_activity", "_cycle", "_events", "_expired", "_heads", "_informational", "_limits", "_method",
+        "_out", "_peer_keeps", "_reader", "_timeouts", "_total", "_wire", "_writer",
         "gave_bytes", "handed_over", "idle_since", "noted", "origin_key", "owner", "peer_gone",
         "reusable", "served", "token", "wants_close", "wants_read",
     )  # fmt: skip
@@ -102,7 +106,7 @@ class ClientConnection(Timed):
             max_head=limits.max_head, max_fields=limits.max_fields, max_request_line=None
         )
         self._events: deque[ConnectionEvent] = deque()
-        self._reading = _IDLE
+        self._cycle = Cycle()
         self._reader: BodyReader | None = None
         self._writer: BodyWriter | None = None
         """Of a streamed body that has not ended."""
@@ -118,11 +122,11 @@ class ClientConnection(Timed):
     def send_request(
         self, request: ClientRequest, timeouts: Timeouts, total: float, now: float
     ) -> None:
-        """Send a request on an idle connection; `total` is the whole call's absolute deadline."""
-        if self._reading != _IDLE or self.wants_close is not Close.NO:
-            msg = "the connection is not idle"
-            raise LocalProtocolError(msg)
-        self._reading = _HEAD
+        """Send a request on an idle connection; `total` is the whole call's absolute deadline.
+
+        Raises `LocalProtocolError` on any other.
+        """
+        self._cycle.sent(REQUEST_HEAD)
         self._method = request.method
         self._timeouts = timeouts
         self._total = total
@@ -139,6 +143,8 @@ class ClientConnection(Timed):
                 self._out.push(body[start : start + _PIECE])
         if request.streams:
             self._writer = BodyWriter(request.framing)
+        else:
+            self._cycle.sent(REQUEST_END)
         self._rearm()
 
     def send_body(self, chunk: bytes, now: float) -> bool:
@@ -159,6 +165,7 @@ class ClientConnection(Timed):
         if self._writer is not None:
             self._writer.end(self._out)
             self._writer = None
+            self._cycle.sent(REQUEST_END)
             self._activity = now
             self._rearm()
 
@@ -168,12 +175,9 @@ class ClientConnection(Timed):
         return self._out.size <= self._limits.write_high_water
 
     @property
-    def body_length(self) -> int | None:
-        """The Content-Length of the response that is being read, if it has one."""
-        reader = self._reader
-        if reader is None or reader.framing.kind != "length":
-            return None
-        return reader.framing.length
+    def body_length(self) -> int:
+        """The Content-Length of the body that is being read; 0 if there is none."""
+        return 0 if self._reader is None else self._reader.framing.length
 
     @property
     def uploading(self) -> bool:
@@ -201,7 +205,8 @@ class ClientConnection(Timed):
     def close(self, *, abort: bool = False) -> None:
         """Close now, with `abort` so that the server sees a reset; no event comes any more."""
         self._events.clear()
-        self._end(Close.RESET if abort else Close.AFTER_FLUSH)
+        if self.wants_close is Close.NO:
+            self._end(Close.RESET if abort else Close.AFTER_FLUSH)
 
     # --- what the driver reports -------------------------------------------------------------
 
@@ -209,19 +214,20 @@ class ClientConnection(Timed):
         """Take bytes from the server (not empty)."""
         if self.wants_close is not Close.NO:
             return
-        if self._reading == _IDLE or not self.handed_over:
+        state = self._cycle.state
+        if state == IDLE or not self.handed_over:
             # Whatever this is, it answers no request of ours (RFC 9112 section 9.2).
             self._fail_gone("the server sent bytes that nobody had asked for")
             return
         self.gave_bytes = True
         try:
-            if self._reading == _HEAD:
+            if state in _AWAITS_HEAD:
                 self._heads.append(data)
                 self._read_heads()
             else:
                 self._read_body(data)
         except RemoteProtocolError as error:
-            self._fail(_as_client_error(error))
+            self._fail(as_client_error(error))
             return
         if not self._out.size:
             self._activity = now
@@ -229,11 +235,12 @@ class ClientConnection(Timed):
 
     def receive_eof(self, now: float) -> None:
         """Take note that the server sends no more."""
-        if self._reading == _BODY and self._reader is not None:
+        reader = self._reader
+        if reader is not None:
             try:
-                self._reader.eof()
+                reader.eof()
             except RemoteProtocolError:
-                self._fail_gone("the server closed the connection inside its response")
+                self.connection_lost(now)
             else:
                 self._complete(b"")
         else:
@@ -241,8 +248,8 @@ class ClientConnection(Timed):
 
     def connection_lost(self, now: float) -> None:
         """Take note of a reset, a failed write, or the close."""
-        where = ("while idle", "before its response", "inside its response")[self._reading]
-        self._fail_gone(f"the server closed the connection {where}")
+        where = "inside" if self._cycle.state in _IN_BODY else "before"
+        self._fail_gone(f"the server closed the connection {where} its response")
 
     def data_sent(self, count: int, now: float) -> None:
         """Say that the first `count` bytes of `data_to_send` are with the operating system."""
@@ -256,7 +263,7 @@ class ClientConnection(Timed):
         if now < self.deadline:
             return
         reason = self.deadline_reason
-        if self._reading == _IDLE:
+        if self._cycle.state == IDLE:
             self.close(abort=self._out.size > 0)
         elif reason == "total":
             self._fail(TotalTimeout("the call took longer than its total timeout"))
@@ -286,6 +293,7 @@ class ClientConnection(Timed):
             if head.status >= 200:
                 self._head_received(head)
                 return
+            self._cycle.received(INFORMATIONAL)
             self._informational += 1
             if self._informational > self._limits.max_informational:
                 msg = f"the server sent more than {self._limits.max_informational} 1xx responses"
@@ -294,7 +302,7 @@ class ClientConnection(Timed):
     def _head_received(self, head: ResponseHead) -> None:
         framing = response_framing(head, self._method)
         self._reader = reader = BodyReader(framing)
-        self._reading = _BODY
+        self._cycle.received(RESPONSE_HEAD)
         self._peer_keeps = framing.kind != "until_close" and keep_alive(
             head.http_version, head.headers
         )
@@ -322,16 +330,22 @@ class ClientConnection(Timed):
             self._complete(data[reader.used :])
 
     def _complete(self, rest: bytes) -> None:
-        if self._writer is not None:
-            self._stop_upload()
-        self._reading = _IDLE
+        cycle = self._cycle
+        cycle.received(RESPONSE_END)
         self._reader = None
+        self._writer = None
         self._total = INFINITY
-        self.reusable = self._peer_keeps and not rest and self.has_room
         self._events.append(COMPLETE)
+        # A request that is only waiting for the report that it was sent may be finished; with
+        # much of it left the server never wanted it.
+        if cycle.state == DONE and self._peer_keeps and not rest and self.has_room:
+            cycle.sent(NEXT)
+            self.reusable = True
 
     def _stop_upload(self) -> None:
-        self._writer = None
+        if self._writer is not None:
+            self._writer = None
+            self._cycle.sent(REQUEST_FAULT)
         self._out.clear()
         self._peer_keeps = False
 
@@ -347,11 +361,11 @@ class ClientConnection(Timed):
         self._end(Close.AFTER_FLUSH if self.peer_gone else Close.RESET)
 
     def _end(self, how: Close) -> None:
+        self._cycle.sent(CLOSE)
         self.wants_close = how
         self._out.clear()
         self.wants_read = False
         self.reusable = False
-        self._reading = _IDLE
         self._reader = None
         self._writer = None
         self._heads.clear()
@@ -365,7 +379,7 @@ class ClientConnection(Timed):
         if self._out.size:
             limit = self._timeouts.write
             reason = "write"
-        elif self._reading and self._writer is None and self.wants_read:
+        elif self._writer is None and self.wants_read and self._cycle.state != IDLE:
             limit = self._timeouts.read
         deadline = INFINITY if limit is None else self._activity + limit
         if self._total <= deadline:
@@ -376,11 +390,3 @@ class ClientConnection(Timed):
 
 
 _NO_TIMEOUTS: Final = Timeouts(connect=None, write=None, read=None, pool=None, total=None)
-
-
-def _as_client_error(error: RemoteProtocolError) -> ClientError:
-    if isinstance(error, ClientError):
-        return error
-    if error.status_hint == 431:
-        return ResponseTooLarge(f"the response's head is too large: {error}")
-    return UpstreamProtocolError(f"the server broke HTTP: {error}")
