@@ -32,11 +32,11 @@ walls: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-# Every public symbol has a complete type.
+# Every public symbol has a complete type. --verifytypes asks the `python` of the PATH where to look.
 complete: $(READY)
 	@for package in $(PACKAGES); do \
 		echo "$(BIN)/pyright --verifytypes $$package --ignoreexternal"; \
-		$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes $$package --ignoreexternal \
+		PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pyright --verifytypes $$package --ignoreexternal \
 			> $(VENV)/verifytypes.txt 2>&1 || { cat $(VENV)/verifytypes.txt; exit 1; }; \
 		grep 'Type completeness score' $(VENV)/verifytypes.txt; \
 	done
