@@ -1,5 +1,7 @@
 """Writes heads and chunks."""
 
+import re
+from http import HTTPStatus
 from typing import Final
 
 from pipebus.http.framing import Framing
@@ -7,53 +9,66 @@ from pipebus.http.wire import RawHeaders
 
 RESPONSE_OWN: Final = frozenset(
     {
-        b"connection",
-        b"content-length",
-        b"date",
-        b"keep-alive",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
+        b"connection", b"content-length", b"date", b"keep-alive", b"te", b"trailer",
+        b"transfer-encoding", b"upgrade",
     }
-)
-"""Fields of a response that the connection writes itself, or never."""
+)  # fmt: skip
+"""Fields that a response's connection writes itself, or never."""
 
 REQUEST_OWN: Final = frozenset(
     {
-        b"connection",
-        b"content-length",
-        b"expect",
-        b"host",
-        b"keep-alive",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
+        b"connection", b"content-length", b"expect", b"host", b"keep-alive", b"te", b"trailer",
+        b"transfer-encoding", b"upgrade",
     }
-)
-"""Fields of a request that the connection writes itself (Host from the URL), or never."""
+)  # fmt: skip
+"""Fields that a request's connection writes itself (Host from the URL), or never."""
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+_STATUS_LINES: Final[dict[int, bytes]] = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
+}
+_token: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_value: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
+
 
 def check_fields(fields: RawHeaders, own: frozenset[bytes] = RESPONSE_OWN) -> None:
-    """Raise `ValueError` for a name that is no token, a CR, LF, NUL or other control character in
-    a value, or a name in `own`.
+    """Raise `ValueError` for a field that must not be written.
+
+    That is a name that is no token or is in `own`, and a value with a CR, LF, NUL or other control
+    character.
     """
-    raise NotImplementedError
+    for name, value in fields:
+        if _token(name) is None:
+            msg = f"{name!r} is no field name (RFC 9110 section 5.1)"
+            raise ValueError(msg)
+        if _value(value) is None:
+            msg = f"the value of {name!r} has a control character"
+            raise ValueError(msg)
+        if name.lower() in own:
+            msg = f"{name!r} is the connection's to write"
+            raise ValueError(msg)
+
+
+def status_line(status: int) -> bytes:
+    """Return the status line; the reason is empty for a status without a registered one."""
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 def response_head(
     status: int, fields: RawHeaders, *, date: bytes, framing: Framing, connection: bytes
 ) -> bytes:
-    """Write a response's head, always as HTTP/1.1.
+    """Write a response's head, always as HTTP/1.1 (RFC 9112 section 2.3).
 
-    `framing`: `length` and `chunked` write their field; `none` writes Content-Length: 0 unless the
-    status forbids it; `connection`: b"close", b"keep-alive" or b"" for none. Does not check
-    `fields`: see `check_fields`.
+    `framing` `length` and `chunked` write their field, other kinds none; `connection`: b"close",
+    b"keep-alive" or b"" for none. Does not check `fields`: see `check_fields`.
     """
-    raise NotImplementedError
+    parts = [b"%b: %b\r\n" % field for field in fields]
+    parts.insert(0, status_line(status))
+    parts.append(b"date: %b\r\n" % date)
+    _end_head(parts, framing, connection)
+    return b"".join(parts)
 
 
 def request_head(
@@ -65,12 +80,24 @@ def request_head(
     framing: Framing,
     connection: bytes = b"",
 ) -> bytes:
-    """Write an HTTP/1.1 request's head, Host first; `framing` as in `response_head`, but `none`
-    writes no Content-Length (pass `Framing("length", 0)` for an empty POST). Does not check.
+    """Write an HTTP/1.1 request's head, Host first; the rest as in `response_head`.
+
+    An empty POST wants `Framing("length", 0)` (RFC 9110 section 8.6).
     """
-    raise NotImplementedError
+    parts = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, target, host)]
+    parts += [b"%b: %b\r\n" % field for field in fields]
+    _end_head(parts, framing, connection)
+    return b"".join(parts)
+
+
+def _end_head(parts: list[bytes], framing: Framing, connection: bytes) -> None:
+    if framing.kind == "length":
+        parts.append(b"content-length: %d\r\n" % framing.length)
+    elif framing.kind == "chunked":
+        parts.append(b"transfer-encoding: chunked\r\n")
+    parts.append(b"connection: %b\r\n\r\n" % connection if connection else b"\r\n")
 
 
 def chunk(data: bytes) -> bytes:
     """Write one chunk; `data` must not be empty (that would be the last chunk)."""
-    raise NotImplementedError
+    return b"%x\r\n%b\r\n" % (len(data), data)

@@ -1,4 +1,43 @@
-"""Strict checks on one complete head, before any codec sees it."""
+"""Strict checks on one complete head, before any codec sees it.
+
+A codec normalises (h11 folds equal Content-Lengths into one, takes a bare LF for a line end and
+unfolds obs-fold) and another reader on the path may not: what could be read in two ways is
+refused here, for every codec alike.
+"""
+
+import re
+from typing import Final
+
+from pipebus.errors import RemoteProtocolError
+from pipebus.http.framing import judge_request, judge_response
+from pipebus.http.wire import HTTP_10, HTTP_11
+
+_TCHAR: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
+_FIELD: Final = _TCHAR + rb"++:[\t\x20-\x7e\x80-\xff]*+"
+_FIELDS: Final = rb"(?:" + _FIELD + rb"\r\n)*+\r\n"
+# RFC 9112 section 3, with single spaces; a fragment never belongs on the wire (section 3.2).
+_LINE: Final = rb"(" + _TCHAR + rb"++) ([\x21\x22\x24-\x7e]++) HTTP/"
+
+_request_head: Final = re.compile(_LINE + rb"1\.([01])\r\n" + _FIELDS).fullmatch
+_request_line: Final = re.compile(_LINE + rb"[0-9]\.[0-9]").fullmatch
+_response_head: Final = re.compile(
+    rb"HTTP/1\.([01]) [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n" + _FIELDS
+).fullmatch
+_bare_lf: Final = re.compile(rb"(?<!\r)\n").search
+_field: Final = re.compile(_FIELD).fullmatch
+
+# uri-host [":" port], RFC 3986 section 3.2.2; the head is lower-cased before it is matched.
+_AUTHORITY: Final = (
+    rb"(?:\[[0-9a-f:.]+\]|(?:[a-z0-9\-._~!$&'()*+,;=]|%[0-9a-f]{2})*+)(?::[0-9]{0,5})?"
+)
+_host: Final = re.compile(rb"\r\nhost:[ \t]*+" + _AUTHORITY + rb"[ \t]*+\r\n").match
+# An http URI's host is never empty (RFC 9110 section 4.2.1), its userinfo a sign of an attack
+# (section 4.2.4): "@" is not in _AUTHORITY.
+_absolute: Final = re.compile(
+    rb"[a-z][a-z0-9+\-.]*+://(?![/:?]|$)" + _AUTHORITY + rb"(?:[/?].*)?"
+).fullmatch
+_lengths: Final = re.compile(rb"\r\ncontent-length:[ \t]*+([^\r]*)").findall
+_codings: Final = re.compile(rb"\r\ntransfer-encoding:[ \t]*+([^\r]*)").findall
 
 
 def check_request_head(data: bytes) -> None:
@@ -6,7 +45,27 @@ def check_request_head(data: bytes) -> None:
 
     `data` ends with the blank line. Raises `RemoteProtocolError` with 400, 501 or 505.
     """
-    raise NotImplementedError
+    match = _request_head(data)
+    if match is None:
+        raise _request_fault(data)
+    if data.startswith(b"CONNECT "):
+        raise RemoteProtocolError("CONNECT is not implemented", 501)
+    target_at = match.start(2)
+    if data[target_at] != 0x2F:
+        _check_target(match[1], match[2])
+    lower = data.lower()
+    version = HTTP_11 if match[3] == b"1" else HTTP_10
+    host_at = lower.find(b"\r\nhost:")
+    if host_at < 0:
+        if version == HTTP_11:
+            raise RemoteProtocolError("no Host field")
+    elif lower.find(b"\r\nhost:", host_at + 7) >= 0:
+        raise RemoteProtocolError("more than one Host field")
+    elif _host(lower, host_at) is None:
+        raise RemoteProtocolError("malformed Host field")
+    lengths, codings = _framing_values(lower)
+    if lengths or codings:
+        judge_request(version, lengths, codings)
 
 
 def check_response_head(data: bytes) -> None:
@@ -14,4 +73,51 @@ def check_response_head(data: bytes) -> None:
 
     `data` ends with the blank line. Raises `RemoteProtocolError`.
     """
-    raise NotImplementedError
+    match = _response_head(data)
+    if match is None:
+        raise _response_fault(data)
+    if data.startswith(b"101", 9):
+        raise RemoteProtocolError("101 although no upgrade was proposed")
+    lengths, codings = _framing_values(data.lower())
+    if lengths or codings:
+        judge_response(HTTP_11 if match[1] == b"1" else HTTP_10, lengths, codings)
+
+
+def _framing_values(lower: bytes) -> tuple[list[bytes], list[bytes]]:
+    lengths: list[bytes] = _lengths(lower) if b"\r\ncontent-length:" in lower else []
+    codings: list[bytes] = _codings(lower) if b"\r\ntransfer-encoding:" in lower else []
+    return [value.rstrip(b" \t") for value in lengths], codings
+
+
+def _check_target(method: bytes, target: bytes) -> None:
+    """Let the absolute form pass, and the asterisk form for OPTIONS (RFC 9112 section 3.2)."""
+    if target == b"*" and method == b"OPTIONS":
+        return
+    if _absolute(target.lower()) is None:
+        raise RemoteProtocolError("malformed request target")
+
+
+def _request_fault(data: bytes) -> RemoteProtocolError:
+    line = data.partition(b"\r\n")[0]
+    if _bare_lf(data) is not None:  # first, as `HeadBuffer` may see it before the rest is there
+        return RemoteProtocolError("a bare LF")
+    if _request_line(line) is None:
+        return RemoteProtocolError("malformed request line")
+    if not line.endswith((b"HTTP/1.0", b"HTTP/1.1")):
+        return RemoteProtocolError("only HTTP/1.0 and HTTP/1.1 are spoken here", 505)
+    return _field_fault(data)
+
+
+def _response_fault(data: bytes) -> RemoteProtocolError:
+    line = data.partition(b"\r\n")[0]
+    if _response_head(line + b"\r\n\r\n") is None:
+        return RemoteProtocolError("malformed status line")
+    return _field_fault(data)
+
+
+def _field_fault(data: bytes) -> RemoteProtocolError:
+    """Name the first bad field by its number: its bytes are not for an answer or a log."""
+    lines = data.split(b"\r\n")[1:-2]
+    number = next((n for n, line in enumerate(lines, 1) if _field(line) is None), 0)
+    what = "is folded" if lines[number - 1].startswith((b" ", b"\t")) else "is malformed"
+    return RemoteProtocolError(f"header field {number} {what}")

@@ -1,13 +1,23 @@
 """One server connection: bytes to messages and back; knows no bus."""
 
-from pipebus.http.server_events import Close, ServerEvent
-from pipebus.http.wire import RawHeaders, RequestHead, WireCodec
+from typing import Final
+
+from pipebus.errors import LocalProtocolError
+from pipebus.http import cycle, encode
+from pipebus.http.body_writer import BodyWriter
+from pipebus.http.framing import answer_framing
+from pipebus.http.server_events import DONE, WRITABLE, Close, ServerEvent
+from pipebus.http.server_request import LINGER_TIMEOUT, RequestHalf
+from pipebus.http.wire import HTTP_10, HTTP_11, RawHeaders, WireCodec
 from pipebus.limits import Limits
-from pipebus.timers import Timed
 from pipebus.wall_clock import WallClock
 
+_OWING: Final = frozenset({cycle.REQUEST, cycle.AWAITING, cycle.REFUSED})
+_JOIN_BODY: Final = 64 * 1024
+"""A body up to this size goes out in one piece with its head."""
 
-class ServerConnection(Timed):
+
+class ServerConnection(RequestHalf):
     """An HTTP/1.x connection as its server sees it.
 
     Inputs: `receive_data`, `receive_eof`, `connection_lost`, `data_sent`, `handle_timeout`.
@@ -16,51 +26,38 @@ class ServerConnection(Timed):
     Outputs, polled in this order after any of them: `next_event` until None, `data_to_send`,
     `wants_close`, `wants_read`, `deadline`.
 
-    After `PeerGone`, `abort` or a close everything but `connection_lost` is accepted and ignored.
+    Once nothing more can be said (`PeerGone`, `abort`, a timeout, the last answer) every method
+    may still be called and does nothing.
     """
 
-    __slots__ = ("bytes_in", "bytes_out", "head", "wants_close")
+    __slots__ = ("_clock", "_persists")
 
     def __init__(self, limits: Limits, wire: WireCodec, clock: WallClock, now: float) -> None:
         """`now`: the time of accept; the head timeout runs, a TLS handshake included."""
-        super().__init__()
-        self.wants_close: Close = Close.NO
-        self.head: RequestHead | None = None
-        """The request that is being served."""
-        self.bytes_in = 0
-        """Bytes of this request on the wire, head and body, so far."""
-        self.bytes_out = 0
-        """Bytes of this response on the wire, so far (buffered ones included)."""
+        super().__init__(limits, wire, now)
+        self._clock = clock
+        self._persists = False  # what the response's head said
 
-    # inputs
-    def receive_data(self, data: bytes, now: float) -> None:
-        """Take bytes from the peer (not empty; an end is `receive_eof`)."""
-        raise NotImplementedError
+    # --- outputs ---
 
-    def receive_eof(self, now: float) -> None:
-        """Take note that the peer shut its sending side."""
-        raise NotImplementedError
+    def next_event(self) -> ServerEvent | None:
+        """Return the oldest event that was not yet returned."""
+        return self._events.popleft() if self._events else None
 
-    def connection_lost(self, now: float) -> None:
-        """Take note of a reset, a failed write or the close; `PeerGone` follows, once."""
-        raise NotImplementedError
+    @property
+    def wants_read(self) -> bool:
+        """Whether more input should be read now."""
+        if self._eof:
+            return False
+        if self.wants_close is not Close.NO:
+            return self.wants_close is Close.LINGER
+        if self._reading and not self._paused:
+            return True
+        if self._cycle.state == cycle.IDLE and not self._held:
+            return True
+        return len(self._heads) <= self._limits.read_ahead
 
-    def data_sent(self, count: int, now: float) -> None:
-        """Say that the first `count` bytes of `data_to_send` are with the operating system."""
-        raise NotImplementedError
-
-    def handle_timeout(self, now: float) -> None:
-        """Act on what is due (see `Timed`)."""
-        raise NotImplementedError
-
-    # mutators
-    def read_body(self, now: float, *, max_body: int | None, collect: bool) -> None:
-        """Answer `HeadReceived`: let the body in, at most `max_body` bytes of it (None: any).
-
-        Sends 100 Continue if the client waits for it. `collect=True`: one `BodyComplete` with all
-        of it; False: `BodyReceived` pieces and then `BodyComplete(b"")`. Over the bound: `Bad(413)`.
-        """
-        raise NotImplementedError
+    # --- the response ---
 
     def send_response(
         self,
@@ -78,60 +75,133 @@ class ServerConnection(Timed):
         only ended. `ValueError` (bad status or field) and `LocalProtocolError` (no response is
         owed) change nothing.
         """
-        raise NotImplementedError
+        if self._cycle.state == cycle.CLOSED:
+            return False
+        if not 200 <= status <= 599:
+            msg = f"{status!r} is not the status of a final response"
+            raise ValueError(msg)
+        encode.check_fields(headers)
+        if self._cycle.state not in _OWING:
+            raise LocalProtocolError(f"no response is owed while {self._cycle.state}")
+        if self._cycle.state == cycle.REQUEST and not self._reading:
+            self._skip_body()
+        head = self.head
+        method, version = ("", HTTP_11) if head is None else (head.method, head.http_version)
+        length = content_length if body is None else len(body)
+        told, follows = answer_framing(status, method, version, length)
+        self._persists = self._may_persist() and told.kind != "until_close"
+        connection = b"close"
+        if self._persists:
+            connection = b"keep-alive" if version == HTTP_10 else b""
+        data = encode.response_head(
+            status, headers, date=self._clock.http_date(now), framing=told, connection=connection
+        )
+        self._cycle.sent(cycle.RESPONSE_HEAD)
+        has_body = follows.kind != "none"
+        if body is None:
+            self._writer = BodyWriter(follows)
+            self._push(data, now)
+            return has_body
+        if has_body and len(body) <= _JOIN_BODY:
+            data += body
+        self._push(data, now)
+        if has_body and len(body) > _JOIN_BODY:
+            self._push(body, now)
+        self._complete_response(now)
+        return has_body
+
+    def _may_persist(self) -> bool:
+        """Tell whether another request can follow this one, as far as is known now."""
+        if self._last or self._draining or self._cycle.state != cycle.AWAITING:
+            return False
+        return not self._eof or len(self._heads) > 0
 
     def send_body(self, chunk: bytes, now: float) -> bool:
         """Send a piece of a streamed body; False: wait for `Writable` before the next.
 
         More than `content_length` cuts the response and raises `LocalProtocolError`.
         """
-        raise NotImplementedError
+        if self._cycle.state == cycle.CLOSED:
+            return True
+        try:
+            self._push_body(chunk, now)
+        except LocalProtocolError:
+            self._cut_response()
+            raise
+        self._blocked = self._out.size > self._limits.write_high_water
+        return not self._blocked
 
     def end_body(self, now: float) -> None:
-        """End a streamed body; fewer bytes than `content_length` cut it and raise
-        `LocalProtocolError`.
-        """
-        raise NotImplementedError
+        """End a streamed body; fewer bytes than `content_length` cut it and raise an error."""
+        if self._cycle.state == cycle.CLOSED:
+            return
+        try:
+            self._push_body(None, now)
+        except LocalProtocolError:
+            self._cut_response()
+            raise
+        self._blocked = False
+        self._complete_response(now)
+
+    def _cut_response(self) -> None:
+        """Let the peer see that a body under way is wrong; without one it was mere misuse."""
+        if self._writer is not None:
+            self._shut(self._how_to_cut())
+
+    def _complete_response(self, now: float) -> None:
+        self._cycle.sent(cycle.RESPONSE_END)
+        self._events.append(DONE)
+        if self._persists and not self._last:
+            return
+        # A close with input unread makes the kernel send a reset, which can eat the answer
+        # (RFC 9112 section 9.6).
+        unread = self._cycle.state == cycle.ENDING or len(self._heads) > 0
+        self._shut(Close.LINGER if unread and not self._eof else Close.AFTER_FLUSH)
+        self._linger_if_flushed(now)
+
+    def _linger_if_flushed(self, now: float) -> None:
+        if self.wants_close is Close.LINGER and self._out.size == 0:
+            self._wait(now + self._limits.linger_timeout, LINGER_TIMEOUT)
 
     def abort(self, now: float) -> None:
         """Give the request up, so that the peer sees that its answer is cut short or missing."""
-        raise NotImplementedError
+        if self._cycle.state != cycle.CLOSED:
+            self._shut(self._how_to_cut())
+
+    # --- the connection ---
+
+    def data_sent(self, count: int, now: float) -> None:
+        """Say that the first `count` bytes of `data_to_send` are with the operating system."""
+        if not self._drop_sent(count, now):
+            return
+        self._linger_if_flushed(now)
+        size = self._out.size
+        if self._blocked and size <= self._limits.write_high_water // 2:
+            self._blocked = False
+            self._events.append(WRITABLE)
+        if self._held and size <= self._limits.write_high_water:
+            self._held = False
+            self._await_request(now)
+        self._arm()
 
     def next_request(self, now: float) -> None:
         """After `Done`: let the next head be cut (ignored if the connection is ending)."""
-        raise NotImplementedError
-
-    def pause_body(self) -> None:
-        """Stop delivering body pieces; the body timeout stands still."""
-        raise NotImplementedError
-
-    def resume_body(self, now: float) -> None:
-        """Go on delivering body pieces."""
-        raise NotImplementedError
+        if self._cycle.state == cycle.CLOSED:
+            return
+        self._cycle.sent(cycle.NEXT)
+        self.head = None
+        self.bytes_in = self.bytes_out = 0
+        # A peer that pipelines and does not read may not make us pile up answers.
+        self._held = self._out.size > self._limits.write_high_water
+        if not self._held:
+            self._await_request(now)
 
     def drain(self, now: float) -> None:
         """Close when idle; the next response says `Connection: close`."""
-        raise NotImplementedError
+        self._draining = True
+        if self._cycle.state == cycle.IDLE and len(self._heads) == 0:
+            self._shut(Close.AFTER_FLUSH)
 
     def close_after_response(self) -> None:
         """Let this response be the last on this connection."""
-        raise NotImplementedError
-
-    # outputs
-    def next_event(self) -> ServerEvent | None:
-        """Return the oldest event that was not yet returned."""
-        raise NotImplementedError
-
-    def data_to_send(self) -> bytes:
-        """Return the next bytes to write, b"" for none; the same until `data_sent`."""
-        raise NotImplementedError
-
-    @property
-    def unsent(self) -> int:
-        """Bytes that wait to be sent."""
-        raise NotImplementedError
-
-    @property
-    def wants_read(self) -> bool:
-        """Whether more input should be read now."""
-        raise NotImplementedError
+        self._last = True

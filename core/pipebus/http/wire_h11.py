@@ -1,6 +1,18 @@
-"""The portable wire codec: h11's head parser."""
+"""The portable wire codec: h11's head parser.
 
+h11's own cycle is not used (it cannot start one that it did not write): each head gets a fresh
+`h11.Connection`, which never sees a body.
+"""
+
+from typing import Final
+
+import h11
+
+from pipebus.errors import RemoteProtocolError
 from pipebus.http.wire import RequestHead, ResponseHead
+
+_DUMMY: Final = h11.Request(method=b"GET", target=b"/", headers=[(b"host", b"x")])
+_DUMMY_END: Final = h11.EndOfMessage()
 
 
 class H11Codec:
@@ -11,8 +23,30 @@ class H11Codec:
 
     def parse_request_head(self, data: bytes, /) -> RequestHead:
         """Parse one request head."""
-        raise NotImplementedError
+        event = _parse(h11.Connection(h11.SERVER), data)
+        if not isinstance(event, h11.Request):
+            raise RemoteProtocolError("not a complete request head")
+        return RequestHead(
+            event.method.decode("ascii"), event.target, event.http_version, list(event.headers)
+        )
 
     def parse_response_head(self, data: bytes, /) -> ResponseHead:
         """Parse one response head, final or 1xx."""
-        raise NotImplementedError
+        connection = h11.Connection(h11.CLIENT)
+        if data.startswith(b"1", 9):  # h11 takes no 1xx before it has sent a request
+            connection.send(_DUMMY)
+            connection.send(_DUMMY_END)
+        event = _parse(connection, data)
+        if not isinstance(event, (h11.Response, h11.InformationalResponse)):
+            raise RemoteProtocolError("not a complete response head")
+        return ResponseHead(
+            event.status_code, event.reason, event.http_version, list(event.headers)
+        )
+
+
+def _parse(connection: h11.Connection, data: bytes) -> object:
+    connection.receive_data(data)
+    try:
+        return connection.next_event()
+    except h11.RemoteProtocolError as error:
+        raise RemoteProtocolError(str(error), error.error_status_hint) from None
