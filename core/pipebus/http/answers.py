@@ -7,8 +7,8 @@ from pipebus.bus.bus import Bus
 from pipebus.bus.exchange import Exchange
 from pipebus.errors import LocalProtocolError, StreamInterrupted
 from pipebus.http.events import HTTP_ERROR, HTTP_RESPONSE, HttpFailed, HttpResponded
-from pipebus.http.message import Response
-from pipebus.http.problem import problem_response, response_for_error
+from pipebus.http.problem import SITUATIONS, Situation, problem_response, response_for_error
+from pipebus.http.response import Response
 from pipebus.http.session import ANSWERED, ENDED, STREAMING, BodyStream, Session
 from pipebus.limits import Limits
 from pipebus.resilience.admission import Admission
@@ -21,6 +21,16 @@ BUFFERED_WAIT: Final = "buffered_wait"
 HALF_CLOSE_GRACE: Final = "half_close_grace"
 PUBLISH_TIMEOUT: Final = "publish_timeout"
 STREAM_IDLE: Final = "stream_idle"
+
+_SITUATIONS: Final[dict[str, Situation]] = {row.key: row for row in SITUATIONS}
+_OUTCOMES: Final[dict[str, str]] = {
+    "timed_out": "deadline",
+    "no_responder": "unavailable",
+    "rejected": "rejected",
+    "drained": "drained",
+    "cancelled": "drained",  # by the shutdown; a disconnect is not answered
+}
+"""Outcome of an exchange -> the situation that it is answered by."""
 
 
 class Answers:
@@ -73,7 +83,7 @@ class Answers:
                 now,
                 content_length=response.content_length,
             )
-        except (ValueError, LocalProtocolError) as error:
+        except ValueError as error:  # its fields were changed after they were checked
             self._bus.fail(exchange, error, now)
             self._settle(session, exchange, now)
         else:
@@ -173,66 +183,68 @@ class Answers:
             else:
                 self._cut(session, _why(exchange), now)
         elif outcome == "replied":
-            reply = exchange.reply
-            if isinstance(reply, Response) and reply.stream_body is None:
-                session.response = reply
-                self._send(session, reply, now)
-            else:
-                self._problem(session, 500, now)
+            self._reply(session, exchange.reply, now)
         elif outcome == "failed":
             assert exchange.error is not None
-            self._send(
-                session,
-                response_for_error(
-                    exchange.error, instance=exchange.id, retry_after=self._limits.retry_after
-                ),
-                now,
+            retry_after = self._limits.retry_after
+            response = response_for_error(
+                exchange.error, instance=exchange.id, retry_after=retry_after
             )
-        elif outcome == "timed_out":
-            self._problem(session, 504, now)
+            self._send(session, response, now)
         elif outcome == "cancelled" and exchange.cancel_reason == "disconnect":
             self._cut(session, "disconnect", now)
         else:
-            if outcome != "rejected":  # drained or shut down: this connection is not to be used on
-                session.conn.close_after_response()
-            self._problem(session, 503, now)
+            self._problem(session, _OUTCOMES[outcome], now)
+
+    def _reply(self, session: Session, reply: object, now: float) -> None:
+        """Send what a handler returned, if that is a whole response."""
+        if (
+            isinstance(reply, Response)
+            and reply.stream_body is None
+            and isinstance(reply.body, bytes)
+        ):
+            session.response = reply
+            try:
+                self._send(session, reply, now)
+            except ValueError:  # its fields were changed after it was made and checked
+                session.response = None
+            else:
+                return
+        self._problem(session, "no_response", now)
 
     def _send(self, session: Session, response: Response, now: float) -> None:
-        try:
-            session.conn.send_response(response.status, response.headers.raw, response.body, now)
-        except (ValueError, LocalProtocolError):
-            # Its fields were changed after it was made and checked.
-            session.response = None
-            self._problem(session, 500, now)
-        else:
-            session.status = response.status
-            session.state = ANSWERED
+        status = response.status
+        session.conn.send_response(status, response.headers.raw, response.body, now)
+        session.status = status
+        session.state = ANSWERED
 
     def _problem(
         self,
         session: Session,
-        status: int,
+        situation: str,
         now: float,
         *,
         detail: str | None = None,
         allow: tuple[str, ...] = (),
     ) -> None:
-        """Answer with problem+json, a 503 with `Retry-After`."""
+        """Answer as the table of situations says."""
+        row = _SITUATIONS[situation]
+        assert row.status is not None
+        if row.after == "closed":
+            session.conn.close_after_response()
         response = problem_response(
-            status,
+            row.status,
             detail=detail,
             instance=self._request_id(session),
-            retry_after=self._limits.retry_after if status == 503 else None,
+            retry_after=self._limits.retry_after if row.retry_after else None,
             allow=allow,
         )
-        session.conn.send_response(status, response.headers.raw, response.body, now)
-        session.status = status
-        session.state = ANSWERED
+        self._send(session, response, now)
 
     def _refuse(
         self,
         session: Session,
-        status: int,
+        situation: str,
         now: float,
         *,
         detail: str | None = None,
@@ -241,7 +253,17 @@ class Answers:
         """Answer a request that was not dispatched."""
         session.completed = now
         self._release(session)
-        self._problem(session, status, now, detail=detail, allow=allow)
+        self._problem(session, situation, now, detail=detail, allow=allow)
+
+    def _blame(self, session: Session, status: int, detail: str, now: float) -> None:
+        """Answer a fault of the peer; the connection closes by itself."""
+        session.completed = now
+        self._release(session)
+        self._send(
+            session,
+            problem_response(status, detail=detail, instance=self._request_id(session)),
+            now,
+        )
 
     def _cut(self, session: Session, reason: str, now: float) -> None:
         """Give the answer up; what was written of it, the peer sees cut short."""

@@ -152,8 +152,7 @@ class Dispatch(Intake):
         exchange = session.exchange
         if name == BUFFERED_WAIT:
             if session.state == READING:
-                session.conn.close_after_response()
-                self._refuse(session, 503, now)
+                self._refuse(session, "max_buffered", now)
         elif name == PUBLISH_TIMEOUT:
             self._bus.withdraw(session.publisher, PUBLISH_TIMEOUT, now)
             self.publisher_resumed(session, now)
@@ -175,8 +174,7 @@ class Dispatch(Intake):
             if exchange is not None:
                 self._settle(session, exchange, now)
             elif session.state == READING:
-                session.conn.close_after_response()
-                self._refuse(session, 503, now)
+                self._refuse(session, "drained", now)
             elif session.state == IDLE:
                 session.conn.abort(now)
                 session.state = ENDED

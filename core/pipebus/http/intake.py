@@ -132,22 +132,24 @@ class Intake(Answers):
         session.method = head.method
         session.target = target = head.target.decode("latin-1")
         session.head_bytes = session.conn.bytes_in
-        if session.refused or self._drain.state == "closing":
-            session.conn.close_after_response()
-            self._refuse(session, 503, now)
+        if session.refused:
+            self._refuse(session, "max_connections", now)
+            return
+        if self._drain.state in ("closing", "drained"):
+            self._refuse(session, "drained", now)
             return
         if not len(self._routes):
-            self._refuse(session, 503, now)
+            self._refuse(session, "no_routes", now)
             return
         found = self._routes.match(head.method, _path_of(target))
         if isinstance(found, Match):
             self._accept(session, head, found, now)
         elif isinstance(found, MethodNotAllowed):
-            self._refuse(session, 405, now, allow=found.allow)
+            self._refuse(session, "method_not_allowed", now, allow=found.allow)
         elif isinstance(found, BadPath):
-            self._refuse(session, 400, now, detail=found.detail)
+            self._refuse(session, "bad_path", now, detail=found.detail)
         else:
-            self._refuse(session, 404, now)
+            self._refuse(session, "not_found", now)
 
     def _accept(
         self, session: Session, head: RequestHead, found: Match[RouteTarget], now: float
@@ -186,7 +188,7 @@ class Intake(Answers):
     ) -> None:
         """Dispatch a request."""
         if not self._admission.begin():
-            self._refuse(session, 503, now)
+            self._refuse(session, "max_in_flight", now)
             return
         session.admitted = True
         session.dispatched = now
@@ -300,7 +302,7 @@ class Intake(Answers):
                 session.target = bad.head.target.decode("latin-1")
         if exchange is None:
             if session.state in (IDLE, READING):
-                self._refuse(session, bad.status, now, detail=bad.detail)
+                self._blame(session, bad.status, bad.detail, now)
             return
         # A streamed body went wrong under its handler.
         self._bus.cancel(exchange, "disconnect", now)
@@ -310,7 +312,7 @@ class Intake(Answers):
         else:
             session.exchange = None
             session.outcome = exchange.outcome or ""
-            self._refuse(session, bad.status, now, detail=bad.detail)
+            self._blame(session, bad.status, bad.detail, now)
 
     def _peer_gone(self, session: Session, now: float) -> None:
         session.peer_gone = True

@@ -8,7 +8,8 @@ from pipebus.bus.exchange import Exchange
 from pipebus.bus.publisher import Publisher
 from pipebus.bus.responders import Group
 from pipebus.errors import StreamInterrupted
-from pipebus.http.message import Address, Request, Response
+from pipebus.http.message import Address, Request
+from pipebus.http.response import Response
 from pipebus.http.server_connection import ServerConnection
 from pipebus.http.server_events import Close
 from pipebus.resilience.admission import Lease

@@ -7,7 +7,7 @@ class Stages(msgspec.Struct, frozen=True, gc=False):
     """Seconds spent in each stage; they do not overlap and add up to the whole."""
 
     read: float = 0.0
-    """From the first byte that was seen of it to dispatch (for a streamed request: its head)."""
+    """From the complete head to dispatch: a body that is collected comes in here."""
     queue: float = 0.0
     """From dispatch until a handler began."""
     handler: float = 0.0
@@ -17,7 +17,7 @@ class Stages(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def total(self) -> float:
-        """First byte in to last byte out, in seconds."""
+        """Head in to last byte out, in seconds."""
         return self.read + self.queue + self.handler + self.write
 
 
