@@ -150,6 +150,11 @@ class HTTPError(PipebusError):
     `[("www-authenticate", "Basic")]`.
     """
 
+    # For a subclass that does not call `super().__init__`: then it is an internal error.
+    status: int = 500
+    detail: str | None = None
+    headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()
+
     def __init__(
         self,
         status: int,

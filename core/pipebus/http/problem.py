@@ -238,7 +238,7 @@ def response_for_error(
             retry_after=retry_after if answer.retry_after else None,
             headers=answer.headers,
         )
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError):
         return problem_response(500, instance=instance)
 
 
