@@ -67,12 +67,12 @@ class Drained(msgspec.Struct):
 class OutgoingBody(msgspec.Struct):
     """A streamed response's body, for whoever ran the handler to iterate.
 
-    Each piece, whatever it is, goes to `Engine.body_chunk`, the end to `body_end`, an exception to `body_failed`;
+    Each piece goes to `Engine.body_chunk`, the end to `body_end`, an exception to `body_failed`;
     `ended` follows as always.
     """
 
     invocation: Invocation
-    chunks: AsyncIterable[object]
+    chunks: AsyncIterable[bytes]
 
 
 Action = (

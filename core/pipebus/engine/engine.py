@@ -29,8 +29,8 @@ class Engine(Assembly):
     - Life: `start`, `set_wall_clock`, `drain`, `close`.
     - Time: `next_deadline`, `deadline_reason`, `handle_timeout`.
 
-    `id_prefix` makes ids unique across processes; `random` returns numbers in [0, 1). Raises
-    `RegistrationError` if the pipeline's declarations are in conflict.
+    `id_prefix` makes ids unique across processes. Raises `RegistrationError` if the pipeline's
+    declarations are in conflict.
     """
 
     # --- connections ---------------------------------------------------------------------------
@@ -118,13 +118,13 @@ class Engine(Assembly):
         self._handlers.ended(invocation, now)
         self._settle(now)
 
-    def body_chunk(self, invocation: Invocation, piece: object, now: float) -> RoomCall | None:
+    def body_chunk(self, invocation: Invocation, chunk: object, now: float) -> RoomCall | None:
         """Send a piece of a streamed response; wait for the call that is returned, if any.
 
         Raises `StreamInterrupted` once nobody reads it, `LocalProtocolError` for too many bytes,
-        `TypeError` for a piece that is none: report each by `body_failed`.
+        `TypeError` for what is no bytes: report each by `body_failed`.
         """
-        room = self._handlers.body_chunk(invocation, piece, now)
+        room = self._handlers.body_chunk(invocation, chunk, now)
         self._settle(now)
         return room
 

@@ -167,7 +167,6 @@ class Handlers:
             invocation.state = "finished"
             return None
         invocation.state = "streaming"
-        invocation.encode = response.encode_chunk
         self._release(invocation, now)
         return OutgoingBody(invocation, response.stream_body)
 
@@ -251,17 +250,20 @@ class Handlers:
 
     # --- streamed responses --------------------------------------------------------------------
 
-    def body_chunk(self, invocation: Invocation, piece: object, now: float) -> RoomCall | None:
+    def body_chunk(self, invocation: Invocation, chunk: object, now: float) -> RoomCall | None:
         """Send a piece; a call that is returned is to be waited for before the next.
 
         Raises `StreamInterrupted` when nobody reads the response any more, `LocalProtocolError` for
         more bytes than were announced, and `TypeError` for a piece that is no bytes.
         """
         exchange = invocation.exchange
-        if exchange is None or invocation.state != "streaming" or invocation.encode is None:
+        if exchange is None or invocation.state != "streaming":
             msg = "this response has ended"
             raise StreamInterrupted(msg)
-        if self._dispatch.stream_chunk(exchange, invocation.encode(piece), now):
+        if not isinstance(chunk, bytes):
+            msg = f"a streamed body is made of bytes, not {type(chunk).__name__}"
+            raise TypeError(msg)
+        if self._dispatch.stream_chunk(exchange, chunk, now):
             return None
         room = self._rooms[exchange] = RoomCall(exchange)
         return room

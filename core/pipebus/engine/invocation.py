@@ -1,6 +1,5 @@
 """An invocation: one call of one handler, from `Run` to `Engine.ended`."""
 
-from collections.abc import Callable
 from typing import Any, Final, Literal
 
 from pipebus.bus.event import Event
@@ -22,7 +21,7 @@ class Invocation:
     """What a `Run` names. For the binding: `mode`, `name` and its own `task`."""
 
     __slots__ = (
-        "_publisher", "arguments", "cancelled", "cause", "encode", "exchange", "handler", "id", "kind",
+        "_publisher", "arguments", "cancelled", "cause", "exchange", "handler", "id", "kind",
         "mode", "name", "responder", "state", "subscription", "task",
     )  # fmt: skip
 
@@ -53,8 +52,6 @@ class Invocation:
         self.subscription = subscription
         self.state: State = "created"
         self.cancelled = False
-        self.encode: Callable[[object], bytes] | None = None
-        """Makes bytes of the pieces of the streamed response that it returned."""
         self.task: object = None
         """The binding's: the task that runs it."""
         self._publisher: Publisher | None = None
