@@ -289,11 +289,11 @@ class Bus(PubSub):
             return False
         exchange.state, outcome = step
         group = exchange.group
-        if group is not None:
-            if was == "running":
-                del group.active[exchange]
-            elif was == "queued":
-                group.queue.remove(exchange)
+        assert group is not None, "only an exchange that is opening may have none"
+        if was == "running":
+            del group.active[exchange]
+        elif was == "queued":
+            group.queue.remove(exchange)
         if outcome is not None:
             self._end(exchange, was, outcome, now)
         return True
@@ -306,7 +306,8 @@ class Bus(PubSub):
         if not exchange.in_output:
             exchange.in_output = True
             self._outputs.append(exchange)
-        elif exchange.responder is not None:  # never started: nobody else gives the slot back
+        else:  # never started: nobody else gives the slot back
+            assert exchange.responder is not None, "it is in the output because it has a slot"
             self.released(exchange.responder, now)
 
     def _clear_deadline(self, exchange: Exchange) -> None:

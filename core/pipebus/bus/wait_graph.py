@@ -48,7 +48,7 @@ class _Walk:
                 stack.pop()
             elif child in self.parents:
                 self.parents[child].append(node)
-                if self._goes_on(node):
+                if child in self.free and self._goes_on(node):
                     self._release(node)
             else:
                 self.parents[child] = [node]
@@ -77,8 +77,8 @@ class _Walk:
             ]
 
     def _goes_on(self, node: Node) -> bool:
-        enough = any if isinstance(node, Group) else all
-        return enough(waited in self.free for waited in _waits_for(node))
+        """Say whether `node`, of whose hindrances one has just gone, has none left."""
+        return isinstance(node, Group) or all(n in self.free for n in _waits_for(node))
 
     def _chain(self) -> tuple[str, ...] | None:
         """Go back from the origin to the target, over nodes that are stuck."""
