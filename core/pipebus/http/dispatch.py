@@ -10,7 +10,15 @@ from pipebus.http.message import Address
 from pipebus.http.routes import Routes
 from pipebus.http.server_connection import ServerConnection
 from pipebus.http.server_events import Close
-from pipebus.http.session import ENDED, GONE, IDLE, READING, RouteTarget, Session
+from pipebus.http.session import (
+    ENDED,
+    FREED,
+    GONE,
+    IDLE,
+    READING,
+    RouteTarget,
+    Session,
+)
 from pipebus.http.wire import WireCodec
 from pipebus.limits import Limits
 from pipebus.resilience.admission import Admission
@@ -94,7 +102,7 @@ class Dispatch(Intake):
 
     def connection_lost(self, session: Session, now: float) -> None:
         """Note that the socket is gone: closed by the driver as asked, reset, or failed."""
-        if session.state == GONE:
+        if session.state in (GONE, FREED):
             return
         session.conn.connection_lost(now)
         self.step(session, now)
@@ -111,13 +119,13 @@ class Dispatch(Intake):
 
     def publisher_resumed(self, session: Session, now: float) -> None:
         """Note that the session's publisher has nothing parked any more."""
-        session.timers.pop(PUBLISH_TIMEOUT, None)
         if session.publisher.places:  # it has parked again since that was said
-            self._check_parked(session, now)
-        elif session.state == GONE:
-            self._let_go(session)
             return
-        self.step(session, now)
+        session.timers.pop(PUBLISH_TIMEOUT, None)
+        if session.state == GONE:
+            self._let_go(session)
+        elif session.state != FREED:
+            self.step(session, now)
 
     def drain(self, now: float) -> None:
         """Begin the drain: see `Drain`."""
@@ -145,7 +153,8 @@ class Dispatch(Intake):
         if exchange is not None and exchange.deadline <= now:
             self._bus.expire(exchange, now)
             self._settle(session, exchange, now)
-        self.step(session, now)
+        if session.state != FREED:
+            self.step(session, now)
 
     def _expire(self, session: Session, name: str, now: float) -> None:
         """Act on one of the session's rare timers."""
@@ -211,6 +220,7 @@ class Dispatch(Intake):
 
     def _let_go(self, session: Session) -> None:
         """Give up the place in `max_connections` of a session that is gone and has parked nothing."""
+        session.state = FREED
         self._admission.disconnect()
         self._timers.forget(session)
 

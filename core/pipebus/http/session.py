@@ -31,7 +31,9 @@ ANSWERED: Final = "answered"
 ENDED: Final = "ended"
 """No answer can be written any more; the driver has still to close."""
 GONE: Final = "gone"
-"""The socket is gone."""
+"""The socket is gone; parked events keep its place in `max_connections`."""
+FREED: Final = "freed"
+"""Its place is free: nothing more will be heard of it."""
 
 
 class RouteTarget:

@@ -158,7 +158,8 @@ class World:
         self.on_start: Callable[[Exchange], None] | None = None
         self.tap = self.bus.subscribe("net.>", self.now, kind="tap", maxsize=100_000)
         self.diagnostics = self.bus.subscribe("pipebus.>", self.now, kind="tap", maxsize=100_000)
-        self._events: list[Event] = []
+        self.events: list[Event] = []
+        """What the two taps saw, oldest first."""
 
     def route(
         self,
@@ -220,6 +221,16 @@ class World:
     # --- the engine's side ---
 
     def pump(self) -> None:
+        """Act on every output; then the taps run."""
+        self.settle()
+        while (event := self.bus.take(self.tap, self.now)) is not None:
+            self.events.append(event)
+        while (event := self.bus.take(self.diagnostics, self.now)) is not None:
+            self.events.append(event)
+        if self.admission.bodies.has_granted:
+            self.pump()
+
+    def settle(self) -> None:
         while True:
             output = self.bus.next_output()
             if isinstance(output, Exchange):
@@ -266,14 +277,6 @@ class World:
         self.now = end
 
     # --- what happened ---
-
-    @property
-    def events(self) -> list[Event]:
-        while (event := self.bus.take(self.tap, self.now)) is not None:
-            self._events.append(event)
-        while (event := self.bus.take(self.diagnostics, self.now)) is not None:
-            self._events.append(event)
-        return self._events
 
     def of(self, topic: str) -> list[Event]:
         return [event for event in self.events if event.type == topic]
