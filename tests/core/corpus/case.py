@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-End = Literal["keep-alive", "close", "linger-close", "reset", "silent"]
-"""How the connection ends: `silent` is a close without one byte written after the last answer
-that `statuses` names, because the request in progress can no longer be answered."""
+End = Literal["keep-alive", "close", "linger-close", "close/linger", "reset", "silent"]
+"""How the connection ends. `close/linger`: with a linger if more bytes than were answered are there
+already (RFC 9112 section 9.6), else without. `silent`: a close without one byte after the last
+answer of `statuses`, because the request in progress can no longer be answered."""
 
 Then = Literal["probe", "eof", "wait"]
 """What the client does after its last byte: send one more good request (after `keep-alive`; else
@@ -75,7 +76,7 @@ def ok(
 
 
 def bad(
-    id: str,  # noqa: A002
+    id: str,  # noqa: A002 (the field's name)
     rule: str,
     *sends: bytes,
     status: int = 400,
@@ -91,7 +92,7 @@ def bad(
 
 
 def silent(
-    id: str,  # noqa: A002
+    id: str,  # noqa: A002 (the field's name)
     rule: str,
     *sends: bytes,
     after: int = 0,
@@ -109,6 +110,7 @@ ClientEnd = Literal["reuse", "close", "reset"]
 
 CLIENT_REQUEST: Final = "net.http.client.request"
 CLIENT_RESPONSE: Final = "net.http.client.response"
+CLIENT_ERROR: Final = "net.http.client.error"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +132,7 @@ class ClientCase:
     fields: tuple[tuple[str, str], ...] = ()
     """Fields that the caller must see, in order; others may be among them."""
     events: tuple[str, ...] = (CLIENT_REQUEST, CLIENT_RESPONSE)
+    """Topics under `net.http.client`, in order."""
 
     @property
     def bytes(self) -> bytes:
@@ -138,7 +141,7 @@ class ClientCase:
 
 
 def got(
-    id: str,  # noqa: A002
+    id: str,  # noqa: A002 (the field's name)
     rule: str,
     *receives: bytes,
     body: bytes = b"",
@@ -156,7 +159,7 @@ def got(
 
 
 def broken(
-    id: str,  # noqa: A002
+    id: str,  # noqa: A002 (the field's name)
     rule: str,
     *receives: bytes,
     error: str = "UpstreamProtocolError",
@@ -167,5 +170,5 @@ def broken(
     """Build a case whose call fails."""
     return ClientCase(
         id=id, rule=rule, receives=receives, outcome=error, body=None, end=end, method=method,
-        then=then,
+        then=then, events=(CLIENT_REQUEST, CLIENT_ERROR),
     )  # fmt: skip

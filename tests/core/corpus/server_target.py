@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from tests.core.corpus.case import ServerCase, bad, ok
+from tests.core.corpus.case import RESPONSE, ServerCase, bad, ok
 
 H: Final = b"\r\nHost: h\r\n\r\n"
 
@@ -17,7 +17,16 @@ def _host(value: bytes, version: bytes = b"1.1") -> bytes:
     return b"GET /host HTTP/" + version + b"\r\nHost: " + value + b"\r\n\r\n"
 
 
-def _same(id: str, rule: str, target: bytes, fields: bytes = b"Host: h\r\n") -> ServerCase:  # noqa: A002
+def _refused(id: str, rule: str, target: bytes, status: int = 400) -> ServerCase:  # noqa: A002 (the field's name)
+    """State that the head is good HTTP but leads to no route: answered, and the connection kept."""
+    method = b"OPTIONS " if target == b"*" else b"GET "
+    return ServerCase(
+        id=id, rule=rule, sends=(method + target + b" HTTP/1.1" + H,), statuses=(status,),
+        end="keep-alive", events=(RESPONSE,), got=(),
+    )  # fmt: skip
+
+
+def _same(id: str, rule: str, target: bytes, fields: bytes = b"Host: h\r\n") -> ServerCase:  # noqa: A002 (the field's name)
     """State that the target is accepted and reaches the handler as it stood on the wire."""
     return ok(id, rule, _get(target, fields), got=(("GET", target.decode("latin-1"), b""),))
 
@@ -48,6 +57,27 @@ TARGETS: Final[tuple[ServerCase, ...]] = (
     _same("target/absolute-ipv6", "9112 3.2.2: an IP literal", b"http://[::1]:8080/p"),
     _same("target/absolute-other-host", "9112 3.2.2: Host is ignored beside an absolute-form",
           b"http://other/abs"),
+    _same("target/three-dots", "3986 5.2.4: only . and .. are dot segments", b"/.../x"),
+    _same("target/dot-file", "3986 5.2.4: only . and .. are dot segments", b"/.git/..x"),
+    _same("target/dots-in-query", "3986 5.2.4: a query has no segments", b"/a?b=/../c"),
+    _refused("target/dot-dot", "3986 5.2.4: a client resolves them; ours does not guess",
+             b"/a/../b"),
+    _refused("target/dot-dot-last", "3986 5.2.4: a dot segment", b"/a/.."),
+    _refused("target/dot", "3986 5.2.4: a dot segment", b"/./a"),
+    _refused("target/dot-dot-escaped", "3986 5.2.4: escaped dots are dots", b"/%2e%2E/etc"),
+    _refused("target/dot-dot-half-escaped", "3986 5.2.4: escaped dots are dots", b"/a/.%2e/b"),
+    _refused("target/dot-dot-behind-escaped-slash", "3986 5.2.4: %2F then dots",
+             b"/a%2F..%2Fb"),
+    _refused("target/absolute-dot-dot", "3986 5.2.4: in the absolute form too",
+             b"http://h/a/../b"),
+    _refused("target/escape-nul", "9110 17.3: NUL in a path, escaped", b"/a%00b"),
+    _refused("target/escape-broken", "3986 2.1: % and two hex digits", b"/a%zz"),
+    _refused("target/escape-cut", "3986 2.1: % and two hex digits", b"/a%4"),
+    _refused("target/escape-alone", "3986 2.1: % and two hex digits", b"/100%"),
+    _refused("target/escape-no-utf8", "9110 17.3: bytes that another decoder reads otherwise",
+             b"/caf%E9"),
+    _refused("target/escape-overlong", "9110 17.3: an overlong slash is no UTF-8", b"/a%C0%AFb"),
+    _refused("target/star-options", "9112 3.2.4: good HTTP; no route declares it", b"*", 404),
     bad("target/absolute-without-host", "9112 3.2: Host is due with the absolute-form too",
         _get(b"http://h/abs", b"")),
     bad("target/absolute-two-hosts", "9112 3.2: two Hosts with the absolute-form too",
@@ -61,8 +91,8 @@ TARGETS: Final[tuple[ServerCase, ...]] = (
     bad("target/absolute-one-slash", "9112 3.2: none of the four forms", _get(b"http:/h/x")),
     bad("target/absolute-no-slashes", "9112 3.2: none of the four forms", _get(b"http:h")),
     bad("target/absolute-fragment", "9112 3.2.2: no fragment in a target", _get(b"http://h/a#b")),
-    bad("target/https-on-plain-tcp", "9110 7.4: an https resource needs a secured connection",
-        _get(b"https://h/x"), status=421),
+    _refused("target/https-on-plain-tcp", "9110 7.4: an https resource needs a secured connection",
+             b"https://h/x", 421),
     bad("target/relative", "9112 3.2: none of the four forms", _get(b"a/b")),
     bad("target/dots", "9112 3.2: none of the four forms", _get(b"../etc/passwd")),
     bad("target/only-query", "9112 3.2: none of the four forms", _get(b"?q")),
