@@ -1,6 +1,6 @@
 """A user's service, as their type checker sees it: every common declaration once."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class State:
 
 
 @asynccontextmanager
-async def lifespan() -> AsyncIterator[State]:
+async def lifespan() -> AsyncGenerator[State]:
     yield State(prices={"tea": 3})
 
 
