@@ -103,22 +103,35 @@ def describe_function(name: str) -> str:
 
 def rows(source: str) -> Iterator[tuple[str, str]]:
     """Yield every table with one row less: what was dropped, and the source without it."""
-    lines = source.splitlines(keepends=True)
     starts = [0]
-    for line in lines:
+    for line in source.splitlines(keepends=True):
         starts.append(starts[-1] + len(line.encode()))
     data = source.encode()
-    for statement in ast.parse(source).body:
-        if not isinstance(statement, ast.Assign | ast.AnnAssign):
-            continue
-        for table in ast.walk(statement):
-            if not isinstance(table, ast.Dict) or None in table.keys:
-                continue
-            keys = [starts[key.lineno - 1] + key.col_offset for key in table.keys if key]
-            end = starts[(table.end_lineno or 1) - 1] + (table.end_col_offset or 0) - 1
-            for key, (start, stop) in zip(table.keys, pairwise([*keys, end]), strict=True):
-                name = ast.unparse(key) if key else ""
-                yield f"{name} dropped", (data[:start] + data[stop:]).decode()
+    for name, table in tables(ast.parse(source)):
+        keys = [key for key in table.keys if key is not None]
+        begins = [starts[key.lineno - 1] + key.col_offset for key in keys]
+        end = starts[(table.end_lineno or 1) - 1] + (table.end_col_offset or 0) - 1
+        for key, (start, stop) in zip(keys, pairwise([*begins, end]), strict=True):
+            yield f"{name}[{ast.unparse(key)}] dropped", (data[:start] + data[stop:]).decode()
+
+
+def tables(module: ast.Module) -> Iterator[tuple[str, ast.Dict]]:
+    """Yield the dict displays of a module's constants, nested ones too, each with its path."""
+    for statement in module.body:
+        if isinstance(statement, ast.Assign):
+            yield from tables_in(ast.unparse(statement.targets[0]), statement.value)
+        elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+            yield from tables_in(ast.unparse(statement.target), statement.value)
+
+
+def tables_in(path: str, node: ast.AST) -> Iterator[tuple[str, ast.Dict]]:
+    if isinstance(node, ast.Dict) and None not in node.keys:
+        yield path, node
+        for key, value in zip(node.keys, node.values, strict=True):
+            yield from tables_in(f"{path}[{ast.unparse(key)}]" if key else path, value)
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from tables_in(path, child)
 
 
 def mutate_rows(tree: Path, module: str, tests: Sequence[str], jobs: int) -> list[str]:
@@ -146,7 +159,7 @@ def mutate_rows(tree: Path, module: str, tests: Sequence[str], jobs: int) -> lis
             return None
         finally:
             shutil.rmtree(copy)
-        return f"pipebus.{module}: {what}" if done.returncode == 0 else None
+        return f"pipebus.{module}.{what}" if done.returncode == 0 else None
 
     with ThreadPoolExecutor(jobs) as pool:
         found = list(pool.map(survives, enumerate(mutants)))

@@ -18,19 +18,19 @@ def f() -> dict[str, int]:
 '''
 
 
-def tables(source: str) -> object:
+def table(source: str) -> object:
     namespace: dict[str, object] = {}
     exec(source, namespace)
     return namespace["A"]
 
 
 def test_each_row_is_dropped_once() -> None:
-    found = {what: tables(source) for what, source in rows(SOURCE)}
+    found = {what: table(source) for what, source in rows(SOURCE)}
     assert found == {
-        "('idle', 'é') dropped": {"two": {"x": 1, "y": 2}},
-        "'two' dropped": {("idle", "é"): "one"},
-        "'x' dropped": {("idle", "é"): "one", "two": {"y": 2}},
-        "'y' dropped": {("idle", "é"): "one", "two": {"x": 1}},
+        "A[('idle', 'é')] dropped": {"two": {"x": 1, "y": 2}},
+        "A['two'] dropped": {("idle", "é"): "one"},
+        "A['two']['x'] dropped": {("idle", "é"): "one", "two": {"y": 2}},
+        "A['two']['y'] dropped": {("idle", "é"): "one", "two": {"x": 1}},
     }
 
 
