@@ -4,8 +4,10 @@ import pytest
 
 from pipebus import errors
 from pipebus.errors import (
+    BadRequestBody,
     ClientError,
     ClientTimeout,
+    HTTPError,
     PipebusError,
     RemoteProtocolError,
     RequestCancelled,
@@ -55,3 +57,25 @@ def test_a_cancelled_request_says_why() -> None:
 def test_one_except_catches_every_client_timeout(name: str) -> None:
     assert issubclass(getattr(errors, name), ClientTimeout)
     assert issubclass(ClientTimeout, ClientError)
+
+
+def test_an_http_error_says_what_to_answer() -> None:
+    plain, full = HTTPError(404), HTTPError(401, "who?", [("www-authenticate", "Basic")])
+    assert (plain.status, plain.detail, str(plain)) == (404, None, "404")
+    assert (full.status, full.detail, str(full)) == (401, "who?", "401: who?")
+    assert list(full.headers) == [("www-authenticate", "Basic")]
+    assert (BadRequestBody("not JSON").status, str(BadRequestBody("x"))) == (400, "400: x")
+
+
+@pytest.mark.parametrize("status", [399, 600, 200, "404", 404.0, True])
+def test_an_http_error_is_an_error_status(status: int) -> None:
+    with pytest.raises(ValueError, match="must be an int from 400 to 599"):
+        HTTPError(status)
+
+
+def test_a_subclass_that_says_nothing_is_an_internal_error() -> None:
+    class Forgetful(HTTPError):
+        def __init__(self) -> None:
+            """Not calling up is the mistake."""
+
+    assert (Forgetful().status, Forgetful().detail, Forgetful().headers) == (500, None, ())
