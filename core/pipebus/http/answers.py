@@ -1,5 +1,6 @@
 """Exchange -> message: the answering half of the dispatch."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final
 
@@ -33,7 +34,7 @@ _OUTCOMES: Final[dict[str, str]] = {
 """Outcome of an exchange -> the situation that it is answered by."""
 
 
-class Answers:
+class Answers(ABC):
     """Writes what became of an exchange to its session, and publishes how it went.
 
     A part of `Dispatch`, which has the inputs of the driver; see there.
@@ -46,9 +47,9 @@ class Answers:
         self._admission = admission
         self._outputs: deque[Output] = deque()
 
+    @abstractmethod
     def step(self, session: Session, now: float) -> None:
         """Pull what the session's connection has to say, react, and report what changed."""
-        raise NotImplementedError
 
     # --- inputs by the engine -----------------------------------------------------------------
 

@@ -160,12 +160,12 @@ class Dispatch(Intake):
         """Act on one of the session's rare timers."""
         exchange = session.exchange
         if name == BUFFERED_WAIT:
-            if session.state == READING:
-                self._refuse(session, "max_buffered", now)
+            self._refuse(session, "max_buffered", now)
         elif name == PUBLISH_TIMEOUT:
             self._bus.withdraw(session.publisher, PUBLISH_TIMEOUT, now)
             self.publisher_resumed(session, now)
-        elif exchange is not None:
+        else:
+            assert exchange is not None, "these two end with the exchange"
             if name == STREAM_IDLE:
                 self._bus.fail(exchange, StreamIdle("no chunk for too long"), now)
             else:

@@ -15,9 +15,9 @@ from pipebus.http.server_events import (
     BodyComplete,
     BodyReceived,
     Close,
-    Done,
     HalfClosed,
     HeadReceived,
+    PeerGone,
     Writable,
 )
 from pipebus.http.session import (
@@ -87,8 +87,6 @@ class Intake(Answers):
                 self._head(session, event.head, now)
             elif isinstance(event, BodyComplete):
                 self._body_complete(session, event.body, now)
-            elif isinstance(event, Done):
-                session.done = True
             elif isinstance(event, BodyReceived):
                 self._body_received(session, event.data, now)
             elif isinstance(event, Writable):
@@ -99,8 +97,9 @@ class Intake(Answers):
                     self._watch_half_close(session, now)
             elif isinstance(event, Bad):
                 self._bad(session, event, now)
-            else:
+            elif isinstance(event, PeerGone):
                 self._peer_gone(session, now)
+            # `Done` says nothing new: the request ends when its answer has left (`_advance`)
 
     def _advance(self, session: Session, now: float) -> bool:
         """Finish a request whose answer is out and let the next one in; True if one was."""
@@ -113,9 +112,6 @@ class Intake(Answers):
             if session.conn.unsent:
                 return False
             self._end_request(session, now)
-            if not session.done:  # the connection ends with this answer
-                session.state = ENDED
-                return False
             session.forget_request()
             session.waits = True
         if not session.waits or session.publisher.places:
@@ -221,8 +217,7 @@ class Intake(Answers):
 
     def _body_received(self, session: Session, data: bytes, now: float) -> None:
         stream = session.stream
-        if stream is None or stream.error is not None:
-            return
+        assert stream is not None
         session.rearm(now)
         if not stream.put(data) and not stream.paused:
             stream.paused = True
@@ -234,10 +229,10 @@ class Intake(Answers):
         route = session.route
         if route is None or request is None:
             stream = session.stream
-            if stream is not None and stream.error is None:
-                stream.finish()
-                session.rearm(now)
-                self._report_body(stream)
+            assert stream is not None
+            stream.finish()
+            session.rearm(now)
+            self._report_body(stream)
             return
         if body:
             self._charge(session, now)
@@ -257,9 +252,7 @@ class Intake(Answers):
                 return
             lease = session.lease = self._admission.bodies.lease(session)
         more = size - lease.size - lease.wanted
-        if more <= 0 or self._admission.bodies.grow(lease, more):
-            return
-        if BUFFERED_WAIT not in session.timers:
+        if more > 0 and not self._admission.bodies.grow(lease, more):
             session.timers[BUFFERED_WAIT] = now + self._limits.buffered_wait
             session.conn.pause_body()
 
@@ -285,9 +278,9 @@ class Intake(Answers):
     # --- what else a connection says ----------------------------------------------------------
 
     def _writable(self, session: Session, now: float) -> None:
-        if session.state == STREAMING and session.exchange is not None:
-            self._watch_stream(session, now)
-            self._outputs.append(session.exchange)
+        assert session.exchange is not None
+        self._watch_stream(session, now)
+        self._outputs.append(session.exchange)
 
     def _watch_half_close(self, session: Session, now: float) -> None:
         session.timers[HALF_CLOSE_GRACE] = now + self._limits.half_close_grace
@@ -297,12 +290,8 @@ class Intake(Answers):
         exchange = session.exchange
         if session.state == IDLE:
             session.started = now
-            if bad.head is not None:
-                session.method = bad.head.method
-                session.target = bad.head.target.decode("latin-1")
         if exchange is None:
-            if session.state in (IDLE, READING):
-                self._blame(session, bad.status, bad.detail, now)
+            self._blame(session, bad.status, bad.detail, now)
             return
         # A streamed body went wrong under its handler.
         self._bus.cancel(exchange, "disconnect", now)

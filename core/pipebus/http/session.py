@@ -132,11 +132,10 @@ class BodyStream:
         self._session = None
 
     def interrupt(self, why: str) -> None:
-        """Say that the rest will not come (the dispatch's); no effect on a finished one."""
-        if not self.finished:
-            self._pieces.clear()
-            self.size = 0
-            self.error = StreamInterrupted(why)
+        """Say that the rest will not come (the dispatch's)."""
+        self._pieces.clear()
+        self.size = 0
+        self.error = StreamInterrupted(why)
         self._session = None
 
 
@@ -150,7 +149,7 @@ class Session(Timed):
 
     __slots__ = (
         "admitted", "began", "body", "bytes_in", "bytes_out", "client", "close_reason",
-        "completed", "conn", "dispatched", "done", "event", "exchange", "half_closed",
+        "completed", "conn", "dispatched", "event", "exchange", "half_closed",
         "head_bytes", "lease", "method", "outcome", "owner", "peer_gone", "publisher", "reason",
         "refused", "reported", "request", "requests", "response", "route", "started", "state",
         "status", "stream", "target", "timers", "tls", "token", "waits",
@@ -219,8 +218,6 @@ class Session(Timed):
         self.outcome = ""
         self.reason = ""
         """Why it got no whole answer; empty while nothing is wrong."""
-        self.done = False
-        """The connection has said `Done`."""
         self.started = 0.0
         self.dispatched = NOT_REACHED
         self.began = NOT_REACHED
@@ -281,7 +278,6 @@ class Session(Timed):
         self.status = 0
         self.outcome = ""
         self.reason = ""
-        self.done = False
         self.dispatched = NOT_REACHED
         self.began = NOT_REACHED
         self.completed = NOT_REACHED

@@ -484,3 +484,38 @@ def test_a_cut_ends_it_at_once(in_flight: bool) -> None:
     assert world.drain.drained
     assert peer.statuses == ([503] if in_flight else [])
     assert peer.ended
+
+
+def test_two_of_a_sessions_timers_at_once_are_one_end() -> None:
+    world, peer = served(half_close_grace=1.0, stream_idle=1.0)
+    peer.send(GET)
+    exchange = world.started[0]
+    peer.shut()
+    world.stream(streamed())
+    world.wait(1.0)
+    assert exchange.outcome == "cancelled"
+    assert len(world.of("net.http.error")) == 1
+    world.assert_nothing_left()
+
+
+def test_an_answer_that_still_leaves_when_grace_is_over_is_let_go() -> None:
+    world, peer = served(grace=1.0, linger_timeout=5.0)
+    peer.reads = False
+    peer.send(GET)
+    world.dispatch.drain(world.now)
+    world.reply(Response.text("whole"))
+    world.wait(2.0)
+    peer.read_again()
+    assert peer.responses[0][2] == b"whole"
+    assert world.drain.drained
+
+
+def test_a_handler_that_begins_after_its_exchange_ended_changes_no_stage() -> None:
+    world, peer = served()
+    peer.send(GET)
+    exchange = world.started[0]
+    world.wait(30.0)
+    world.dispatch.handler_began(exchange, world.now)
+    peer.send(GET)
+    world.reply(exchange=world.started[1])
+    assert world.of("net.http.response")[-1].data.stages.queue == 0.0
