@@ -4,7 +4,8 @@ from typing import Final
 
 import msgspec
 
-from pipebus.http.message import Address, Response
+from pipebus.http.message import Address
+from pipebus.http.response import Response
 from pipebus.telemetry.stages import Stages
 
 HTTP_REQUEST: Final = "net.http.request"

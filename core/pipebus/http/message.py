@@ -9,7 +9,6 @@ import msgspec
 
 from pipebus.errors import BadRequestBody, LocalProtocolError
 from pipebus.http.headers import Headers
-from pipebus.http.response import Response as Response
 
 T = TypeVar("T")
 

@@ -181,7 +181,7 @@ class Routes(Generic[T]):
 
     def _plan(self) -> None:
         tables = self._tables
-        for method in {*tables, "HEAD"}:
+        for method in ("HEAD", *tables):
             looked_in = (method, "GET", "") if method == "HEAD" else (method, "")
             self._plans[method] = tuple(tables[name] for name in looked_in if name in tables)
         self._any = (tables[""],) if "" in tables else ()
