@@ -85,7 +85,7 @@ class BaseClient(TaskClient):
             raise RuntimeError(msg)
         pipeline: Pipeline[None] = Pipeline("client")
         opening = hosted(self._new_runtime, pipeline, self._options, self._surroundings)
-        host, self._engine, _ = await self._stack.enter_async_context(opening)
+        host, self._engine, _, _ = await self._stack.enter_async_context(opening)
         self._host = host
         return self
 

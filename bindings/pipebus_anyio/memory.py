@@ -45,8 +45,8 @@ class _Pipe:
 class MemoryTransport:
     """One end of a connection in memory; also what a test talks raw bytes over.
 
-    As with TCP, data that was sent can be read after its sender has closed, and writing to a peer
-    that has closed fails.
+    As with TCP on Linux, data that was sent can be read after its sender has closed or reset, and
+    writing to a peer that has closed fails.
     """
 
     __slots__ = ("_incoming", "_outgoing", "_resets", "closed", "peer")
@@ -70,10 +70,10 @@ class MemoryTransport:
         while True:
             if self.closed:
                 raise anyio.ClosedResourceError
-            if pipe.reset:
-                raise anyio.BrokenResourceError
             if pipe.pieces:
                 break
+            if pipe.reset:
+                raise anyio.BrokenResourceError
             if pipe.ended:
                 raise anyio.EndOfStream
             await pipe.changed()

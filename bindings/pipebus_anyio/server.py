@@ -1,6 +1,5 @@
 """`serve`: a pipeline's engine, its driver and its listeners, from start to drained."""
 
-import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +10,7 @@ from typing import Any, Final
 from pipebus.engine.engine import Engine
 from pipebus.engine.http_calls import TaskClient
 from pipebus.http.message import Address
+from pipebus.http.wire import WireCodec
 from pipebus.pipeline.client_protocol import HttpClientProtocol
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.bus import ServerBus
@@ -24,14 +24,13 @@ from pipebus_anyio.tls import client_contexts, server_context
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a test replaces: the network, the wall clock, and what makes ids and jitter."""
+    """What a test replaces: the network, the wall clock, and what makes ids."""
 
     network: Network | None = None
     """None: sockets."""
     wall: Callable[[], float] = time.time
     id_prefix: str = ""
     """Of every id; empty: random, so that ids of two processes differ."""
-    random: Callable[[], float] = random.random
 
 
 REAL: Final = Surroundings()
@@ -40,9 +39,15 @@ REAL: Final = Surroundings()
 class Server:
     """A pipeline that is being served. `engine` is the core machine, for counts and for tests."""
 
-    def __init__(self, host: Host, engine: Engine, driver: StreamsDriver, options: Options) -> None:
+    def __init__(
+        self,
+        host: Host,
+        engine: Engine,
+        driver: StreamsDriver,
+        wire: WireCodec,
+        options: Options,
+    ) -> None:
         self._host = host
-        self._driver = driver
         self.engine = engine
         self.options = options
         self.addresses: list[Address] = []
@@ -52,8 +57,10 @@ class Server:
         """Outgoing HTTP calls, over the bus and the pool that handlers use."""
         self.runtime = host.runtime_name
         """`asyncio` or `trio`."""
-        self.driver = driver.name
-        self.wire = options.new_wire().name
+        self.driver = driver
+        """What moves its bytes; `driver.name` names it."""
+        self.wire = wire
+        """The codec that takes its heads apart."""
         self.draining = False
 
     @property
@@ -70,7 +77,7 @@ class Server:
     def begin_drain(self) -> None:
         """Stop accepting, finish what is in flight within `Limits.grace`, then close."""
         self.draining = True
-        self._driver.stop_accepting()
+        self.driver.stop_accepting()
         self._host.drain()
 
     async def wait_drained(self) -> None:
@@ -89,15 +96,15 @@ async def hosted(
     pipeline: Pipeline[Any],
     options: Options,
     surroundings: Surroundings,
-) -> AsyncIterator[tuple[Host, Engine, StreamsDriver]]:
+) -> AsyncIterator[tuple[Host, Engine, StreamsDriver, WireCodec]]:
     """Run a pipeline's engine in a runtime of its own, and close it at the end."""
     options.driver_name()
+    wire = options.new_wire()
     async with new_runtime() as runtime:
         engine = Engine(
             pipeline,
-            wire=options.new_wire(),
+            wire=wire,
             id_prefix=surroundings.id_prefix or f"{secrets.token_hex(4)}-",
-            random=surroundings.random,
             now=runtime.now(),
             limits=options.limits,
             client_limits=options.client_limits,
@@ -113,7 +120,7 @@ async def hosted(
         host = Host(engine, runtime, driver, wall=surroundings.wall)
         driver.start(host)
         try:
-            yield host, engine, driver
+            yield host, engine, driver, wire
         finally:
             driver.stop_accepting()
             host.close()
@@ -135,10 +142,10 @@ async def serve(
     )
     async with (
         lifespan as state,
-        hosted(new_runtime, pipeline, options, surroundings) as (host, engine, driver),
+        hosted(new_runtime, pipeline, options, surroundings) as (host, engine, driver, wire),
     ):
         engine.start(state, host.now())
-        server = Server(host, engine, driver, options)
+        server = Server(host, engine, driver, wire, options)
         server.addresses = await driver.listen(options.bind)
         yield server
         await server.drain()

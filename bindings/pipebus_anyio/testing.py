@@ -5,7 +5,6 @@ loop whose clock jumps to the next deadline whenever nothing else can run: a tim
 no time. A thread is not seen by that clock: while one runs, time may jump past what waits for it.
 """
 
-import random
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
@@ -21,7 +20,6 @@ __all__ = ["MemoryNetwork", "MemoryTransport", "client_in", "serve_in"]
 
 VIRTUAL_EPOCH: Final = 1_700_000_000.0
 """The wall time at the virtual clock's zero: seconds since 1970, in November 2023."""
-_SEED: Final = 1
 
 
 def _wall() -> float:
@@ -29,8 +27,8 @@ def _wall() -> float:
 
 
 def surroundings(network: MemoryNetwork, id_prefix: str) -> Surroundings:
-    """Return what makes a run in `network` repeatable: wall time, ids and jitter are fixed."""
-    return Surroundings(network, _wall, id_prefix, random.Random(_SEED).random)  # noqa: S311 (jitter)
+    """Return what makes a run in `network` repeatable: wall time and ids are fixed."""
+    return Surroundings(network, _wall, id_prefix)
 
 
 def serve_in(

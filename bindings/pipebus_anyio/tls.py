@@ -9,7 +9,7 @@ from typing import Final
 
 import anyio
 
-from pipebus_anyio.transport import RECEIVE_SIZE, Transport
+from pipebus_anyio.transport import LOST, RECEIVE_SIZE, Transport
 
 _ALPN: Final = ("http/1.1",)
 StrPath = str | PathLike[str]
@@ -148,15 +148,19 @@ class TlsTransport:
         """Wait for decrypted bytes, one record's at most."""
         while True:
             try:
-                return self._object.read(max_bytes)
+                data = self._object.read(max_bytes)
             except ssl.SSLWantReadError:
                 await self._flush()
                 await self._feed()
-            except ssl.SSLZeroReturnError:
+                continue
+            except ssl.SSLZeroReturnError:  # the peer's close_notify after ours; before: b""
                 raise anyio.EndOfStream from None
             except ssl.SSLError:
                 self._usable = False
                 raise
+            if not data:
+                raise anyio.EndOfStream
+            return data
 
     async def send(self, data: bytes | memoryview) -> None:
         """Encrypt and send all of `data`."""
@@ -188,6 +192,7 @@ class TlsTransport:
         try:
             self._say_goodbye()
             if not self._lock.locked():
-                await self._flush()
+                with suppress(*LOST):
+                    await self._flush()
         finally:
             await self._transport.aclose()

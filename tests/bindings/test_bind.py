@@ -1,0 +1,171 @@
+"""Where to listen: the grammar, the sockets, and what is in the way."""
+
+import errno
+import socket
+import stat
+from pathlib import Path
+
+import anyio
+import pytest
+
+from pipebus_anyio.bind import (
+    Bind,
+    ListeningSocket,
+    TcpBind,
+    UnixBind,
+    open_listeners,
+    parse_bind,
+)
+from pipebus_anyio.transport import peer_address
+
+
+@pytest.mark.parametrize(
+    ("bind", "parsed"),
+    [
+        ("127.0.0.1:80", [TcpBind("127.0.0.1", 80)]),
+        ("localhost:0", [TcpBind("localhost", 0)]),
+        (":8000", [TcpBind("", 8000)]),
+        ("[::1]:8000", [TcpBind("::1", 8000)]),
+        (("::1", 8000), [TcpBind("::1", 8000)]),
+        ("unix:/run/app.sock", [UnixBind("/run/app.sock")]),
+        (["a:1", ("b", 2), "unix:c"], [TcpBind("a", 1), TcpBind("b", 2), UnixBind("c")]),
+        (("a:1", "b:2"), [TcpBind("a", 1), TcpBind("b", 2)]),
+    ],
+)
+def test_what_is_understood(bind: Bind, parsed: list[TcpBind | UnixBind]) -> None:
+    assert parse_bind(bind) == parsed
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        "localhost", "localhost:", "localhost:http", "localhost:-1", "localhost:65536", "::1:80",
+        "unix:", "unix:a\0b", "", ("a", 70_000), ("a", True), (1, 2), [], [3], ["a:1", None],
+        "localhost:\u0661",
+    ],
+)  # fmt: skip
+def test_what_is_not(bind: object) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_bind(bind)  # type: ignore[arg-type]  # that is what is tested
+
+
+def opened(bind: Bind, unix_mode: int | None = None) -> list[ListeningSocket]:
+    async def main() -> list[ListeningSocket]:
+        return await open_listeners(bind, unix_mode=unix_mode)
+
+    return anyio.run(main)
+
+
+def close(listeners: list[ListeningSocket]) -> None:
+    for listener in listeners:
+        listener.close()
+
+
+def test_port_zero_becomes_a_real_port_the_same_for_every_address_of_a_name() -> None:
+    listeners = opened("localhost:0")
+    ports = {listener.address[1] for listener in listeners}
+    close(listeners)
+    assert len(ports) == 1
+    assert ports != {0}
+
+
+def test_an_empty_host_is_every_interface() -> None:
+    listeners = opened(":0")
+    hosts = {listener.address[0] for listener in listeners}
+    close(listeners)
+    assert hosts & {"0.0.0.0", "::"}
+
+
+def test_a_busy_port_is_named_and_nothing_stays_open() -> None:
+    (first,) = opened("127.0.0.1:0")
+    assert isinstance(first.address, tuple)
+    port = first.address[1]
+    with pytest.raises(OSError, match=f"127.0.0.1 port {port}") as caught:
+        opened(["127.0.0.1:0", f"127.0.0.1:{port}"])
+    assert caught.value.errno == errno.EADDRINUSE
+    close([first])
+    close(opened(f"127.0.0.1:{port}"))  # at once again: SO_REUSEADDR
+
+
+def test_a_unix_socket_and_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    (listener,) = opened(f"unix:{path}", unix_mode=0o600)
+    assert listener.address == str(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    close([listener])
+    assert not path.exists()
+    close([listener])  # again: nothing is left to remove
+
+
+def test_a_stale_unix_socket_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+    close(opened(f"unix:{path}"))
+
+
+def test_a_unix_socket_in_use_is_left_alone(tmp_path: Path) -> None:
+    bind = f"unix:{tmp_path / 's'}"
+    (listener,) = opened(bind)
+    with pytest.raises(OSError, match="in use") as caught:
+        opened(bind)
+    assert caught.value.errno == errno.EADDRINUSE
+    close([listener])
+
+
+def test_a_unix_socket_with_a_full_backlog_is_in_use(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as busy:
+        busy.bind(path)
+        busy.listen(0)
+        waiting = []
+        while True:
+            one = socket.socket(socket.AF_UNIX)
+            one.setblocking(False)
+            waiting.append(one)
+            try:
+                one.connect(path)
+            except BlockingIOError:
+                break
+        with pytest.raises(OSError, match="in use"):
+            opened(f"unix:{path}")
+        for one in waiting:
+            one.close()
+
+
+def test_another_file_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "precious"
+    path.write_text("data")
+    with pytest.raises(OSError, match="no socket"):
+        opened(f"unix:{path}")
+    assert path.read_text() == "data"
+
+
+def test_a_successors_socket_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    (old,) = opened(f"unix:{path}")
+    path.rename(tmp_path / "moved")
+    (new,) = opened(f"unix:{path}")
+    close([old])
+    assert path.exists()
+    close([new])
+
+
+def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="cannot listen on") as caught:
+        opened(f"unix:{tmp_path / 'no' / 's'}")
+    assert caught.value.errno == errno.ENOENT
+
+
+@pytest.mark.parametrize(
+    ("raw", "address"),
+    [
+        (("1.2.3.4", 5), ("1.2.3.4", 5)),
+        (("::1", 5, 0, 0), ("::1", 5)),
+        ("/run/s", "/run/s"),
+        (b"", ""),
+        (None, ""),
+    ],
+)
+def test_addresses(raw: object, address: object) -> None:
+    assert peer_address(raw) == address
