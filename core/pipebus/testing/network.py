@@ -77,6 +77,8 @@ class End:
         self.link: Link | None = None
         self.received = bytearray()
         """What arrived at an end that no engine holds: a test's."""
+        self.reading = True
+        """Whether a test's end takes what arrives; see `Network.pause`."""
         self.eof = False
         self.lost = False
         self.inbox: deque[bytes | None] = deque()
@@ -206,6 +208,15 @@ class Network:
         """Shut the sending side of a test's end."""
         self._fin(end)
 
+    def pause(self, end: End) -> None:
+        """Stop reading at a test's end: the pipe fills, then the other side cannot send."""
+        end.reading = False
+
+    def resume(self, end: End) -> None:
+        """Read on at a test's end."""
+        end.reading = True
+        self.world.at(self.world.now, lambda: self._deliver(end))
+
     def reset(self, end: End) -> None:
         """Cut the connection: both sides lose it, and what is under way."""
         self._reset(end.pipe)
@@ -285,6 +296,8 @@ class Network:
         while end.inbox and not end.lost:
             if link is None:
                 if end.node is not None:  # accepted, and its engine has not been told yet
+                    return
+                if not end.reading:
                     return
             elif not link.wants_read:
                 return

@@ -121,6 +121,7 @@ class Node:
 
     def run(self) -> bool:
         """Step every task that can go on; say whether any did."""
+        self.pump()
         ran = False
         while self._ready:
             ran = True
@@ -177,7 +178,7 @@ class Node:
             self.problems.append(error)
 
     def _run(self, invocation: Invocation) -> None:
-        if invocation.mode == "task":
+        if invocation.mode != "inline":  # a thread's function is one step: it cannot be suspended
             invocation.task = self.spawn(
                 invocation.name,
                 self._handle(invocation),
@@ -207,7 +208,9 @@ class Node:
         if not engine.begin(invocation, self.now()):
             return
         try:
-            result = await invoke(engine, self, invocation)
+            result = invoke(engine, self, invocation)
+            if invocation.mode == "task":
+                result = await result
         except Exception as error:  # noqa: BLE001 (the engine's to answer)
             self._failed(invocation, error)
             return
