@@ -10,7 +10,7 @@ from pipebus.http.content_decoding import content_decoder
 from pipebus.http.headers import Headers
 from pipebus.http.response_body import BufferedBody, StreamedBody
 from pipebus.http.server_events import Close
-from pipebus.http.wire import ResponseHead
+from pipebus.http.wire import HTTP_11, ResponseHead
 from pipebus.limits import INFINITY
 
 
@@ -107,18 +107,18 @@ class CallFlow(CallScheduler):
         except ClientError as error:
             self._end(call, error, now)
             return
-        call.measure(now)
-        call.response = ClientResponse(
+        request = call.request
+        call.response = response = ClientResponse(
             head.status,
             Headers(raw=head.headers),
             whole,
             reason=head.reason.decode("latin-1"),
-            http_version=head.http_version.decode("ascii"),
-            method=call.request.method,
-            url=call.request.url,
-            timings=call.timings,
+            http_version="1.1" if head.http_version == HTTP_11 else "1.0",
+            method=request.method,
+            url=request.url,
         )
         self._end(call, None, now)
+        response.timings = call.timings
 
     def _connection_failed(
         self, call: ClientCall, conn: ClientConnection, error: ClientError, now: float

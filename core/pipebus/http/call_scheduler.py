@@ -256,7 +256,8 @@ class CallScheduler:
             self.stats.failed += 1
             call.body = None
         call.unsent.clear()
-        self._timers.forget(call)
+        if call.deadline < INFINITY:
+            self._timers.forget(call)
         del self._calls[call]
         self._note(call)
 

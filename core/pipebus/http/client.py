@@ -237,6 +237,11 @@ class HttpClient(CallFlow):
         output.noted = False
         return output
 
+    @property
+    def unfinished(self) -> int:
+        """How much the client still holds: calls, connections and answers that it waits for."""
+        return len(self._calls) + len(self._connections) + len(self._dialer)
+
     def drain(self, now: float) -> None:
         """Close idle connections and keep none from now on; calls, new ones too, are served."""
         self._draining = True

@@ -132,12 +132,12 @@ class ClientCall(Timed):
 
     def measure(self, now: float) -> None:
         """Set `timings` at the call's end; stages that were not reached have taken no time."""
-        now = min(self.ended_at, now)
-        slot = min(self.slot_at, now)
-        connection = min(self.connection_at, now)
-        head = min(self.head_at, now)
+        end = self.ended_at if self.ended_at < now else now
+        slot = self.slot_at if self.slot_at < end else end
+        connection = self.connection_at if self.connection_at < end else end
+        head = self.head_at if self.head_at < end else end
         self.timings = Timings(
-            slot - self.started_at, connection - slot, head - connection, now - head
+            slot - self.started_at, connection - slot, head - connection, end - head
         )
 
     def __repr__(self) -> str:

@@ -229,7 +229,7 @@ class ClientConnection(Timed):
         except RemoteProtocolError as error:
             self._fail(as_client_error(error))
             return
-        if not self._out.size:
+        if self._reader is not None or not self._out.size:
             self._activity = now
         self._rearm()
 
@@ -306,10 +306,8 @@ class ClientConnection(Timed):
         self._peer_keeps = framing.kind != "until_close" and keep_alive(
             head.http_version, head.headers
         )
-        if not self.request_sent and (not self._peer_keeps or self._refused(head.status)):
-            # It has its answer and will not read on: sending the rest is in vain (RFC 9112
-            # section 9.5). A 2xx that keeps the connection may well be streaming both ways.
-            self._stop_upload()
+        if head.status >= 300 and not self.request_sent:
+            self._refused()
         self._events.append(head)
         rest = self._heads.take()
         if reader.complete:
@@ -317,12 +315,23 @@ class ClientConnection(Timed):
         elif rest:
             self._read_body(rest)
 
-    def _refused(self, status: int) -> bool:
-        return status >= 300 and self._writer is not None
+    def _refused(self) -> None:
+        """Stop sending a request that was refused half-way (RFC 9112 section 9.5).
+
+        An early 2xx may well be streaming both ways. What was all given to the driver, to a server
+        that keeps the connection, goes on: likely it is out and only the report is missing.
+        """
+        if self._writer is not None:
+            self._cycle.sent(REQUEST_FAULT)
+            self._writer = None
+        elif self._peer_keeps:
+            return
+        self._out.clear()
+        self._peer_keeps = False
 
     def _read_body(self, data: bytes) -> None:
         reader = self._reader
-        assert reader is not None  # set with _BODY
+        assert reader is not None  # from the head to the end of the body
         piece = reader.feed(data)
         if piece:
             self._events.append(piece)
@@ -341,13 +350,6 @@ class ClientConnection(Timed):
         if cycle.state == DONE and self._peer_keeps and not rest and self.has_room:
             cycle.sent(NEXT)
             self.reusable = True
-
-    def _stop_upload(self) -> None:
-        if self._writer is not None:
-            self._writer = None
-            self._cycle.sent(REQUEST_FAULT)
-        self._out.clear()
-        self._peer_keeps = False
 
     # --- ends and timers ---------------------------------------------------------------------
 

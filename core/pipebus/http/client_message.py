@@ -18,6 +18,8 @@ IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE
 
 _EXPECTS_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _EMPTY: Final = Framing("length", 0)
+_METHODS: Final = IDEMPOTENT | _EXPECTS_BODY
+"""Those that need no look at their letters."""
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _USER_AGENT: Final = (b"user-agent", b"pipebus")
 _ACCEPT_ENCODING: Final = (b"accept-encoding", b"gzip, deflate")
@@ -79,7 +81,7 @@ class ClientRequest:
         content_length: int | None = None,
         decode: bool | None = None,
     ) -> None:
-        if not _TOKEN.fullmatch(method) or method == "CONNECT":
+        if method not in _METHODS and (not _TOKEN.fullmatch(method) or method == "CONNECT"):
             msg = f"the method is a token (RFC 9110 section 9.1) other than CONNECT, not {method!r}"
             raise ValueError(msg)
         self.method = method
