@@ -26,8 +26,10 @@ NO_BODY: Final = Framing("none")
 CHUNKED: Final = Framing("chunked")
 UNTIL_CLOSE: Final = Framing("until_close")
 
-# 18 digits fit a signed 64-bit integer wherever the number goes next.
-_LENGTH: Final = re.compile(rb"[0-9]{1,18}").fullmatch
+_MAX_DIGITS: Final = 18
+"""Of a Content-Length: it then fits a signed 64-bit integer wherever it goes next."""
+
+_LENGTH: Final = re.compile(rb"[0-9]+").fullmatch
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _BODILESS: Final = frozenset({204, 304})
 
@@ -141,6 +143,8 @@ def _length(values: list[bytes]) -> Framing:
         raise RemoteProtocolError("more than one Content-Length")
     if _LENGTH(values[0]) is None:
         raise RemoteProtocolError("malformed Content-Length")
+    if len(values[0]) > _MAX_DIGITS:
+        raise RemoteProtocolError("this Content-Length is beyond any limit", 413)
     length = int(values[0])
     return Framing("length", length) if length else NO_BODY
 

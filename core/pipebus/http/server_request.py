@@ -1,5 +1,6 @@
 """The request half of a server connection: heads, bodies, the peer's end and the read timer."""
 
+import re
 from collections import deque
 from typing import Final
 
@@ -31,6 +32,7 @@ LINGER_TIMEOUT: Final = "linger_timeout"
 
 _REFUSED: Final = frozenset({cycle.REFUSED, cycle.REFUSING})
 _READABLE: Final = frozenset({cycle.REQUEST, cycle.DUPLEX})
+_target_host: Final = re.compile(rb"[^:]+://([^/?]*)").match
 
 
 class RequestHalf(Connection):
@@ -147,6 +149,8 @@ class RequestHalf(Connection):
             self._refuse(error.status_hint, str(error))
             return
         self._cycle.received(cycle.REQUEST_HEAD)
+        if not head.target.startswith(b"/"):
+            _prefer_target_host(head)
         self.head = head
         self.bytes_in = len(data)
         self._reader = None if framing is NO_BODY else BodyReader(framing)
@@ -295,3 +299,11 @@ class RequestHalf(Connection):
             self._peer_gone = True
             self._events.append(PEER_GONE)
         self._shut(how)
+
+
+def _prefer_target_host(head: RequestHead) -> None:
+    """Let the host of an absolute-form target replace Host (RFC 9112 section 3.2.2)."""
+    host = _target_host(head.target)
+    if host is not None:
+        head.headers = [field for field in head.headers if field[0] != b"host"]
+        head.headers.insert(0, (b"host", host[1]))
