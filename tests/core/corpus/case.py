@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final, Literal
 
-End = Literal["keep-alive", "close", "linger-close", "close/linger", "reset", "silent"]
+End = Literal["keep-alive", "close", "linger-close", "close/linger", "silent"]
 """How the connection ends. `close/linger`: with a linger if more bytes than were answered are there
 already (RFC 9112 section 9.6), else without. `silent`: a close without one byte after the last
 answer of `statuses`, because the request in progress can no longer be answered."""

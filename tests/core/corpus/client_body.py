@@ -77,6 +77,8 @@ FRAMING: Final[tuple[ClientCase, ...]] = (
     broken("rbody/two-lengths-equal", "9110 8.6: two lengths, though they agree",
            OK + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello"),
     broken("rbody/length-list", "9110 8.6: a list may be refused", _length(b"5, 5")),
+    broken("rbody/length-over-64-bits", "9110 8.6: no overflow: 2**64 + 5 is not 5",
+           _length(b"18446744073709551621"), error="ResponseTooLarge"),
     broken("rbody/length-sign", "9110 8.6: digits only", _length(b"+5")),
     broken("rbody/length-negative", "9110 8.6: digits only", _length(b"-1")),
     broken("rbody/length-hex", "9110 8.6: digits only", _length(b"0x5")),

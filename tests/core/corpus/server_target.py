@@ -115,6 +115,9 @@ TARGETS: Final[tuple[ServerCase, ...]] = (
 
 HOSTS: Final[tuple[ServerCase, ...]] = (
     ok("host/port", "9110 7.2: host and port", _host(b"h:8080")),
+    ok("host/empty", "9112 3.3: with an empty Host the server's own name applies", _host(b"")),
+    ok("host/sub-delims", "9110 7.2: a registered name may hold , and ;", _host(b"h,i;j=k")),
+    ok("host/escape", "9110 7.2: a registered name may hold escapes", _host(b"caf%C3%A9")),
     ok("host/empty-port", "9110 7.2: a port may be empty", _host(b"h:")),
     ok("host/ipv4", "9110 7.2: an IPv4 address", _host(b"127.0.0.1:80")),
     ok("host/ipv6", "9110 7.2: an IP literal", _host(b"[::1]")),
