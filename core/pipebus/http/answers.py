@@ -177,7 +177,7 @@ class Answers(ABC):
         session.completed = now
         self._release(session)
         if session.peer_gone:
-            self._fail(session, "disconnect", now)
+            self._fail(session, session.close_reason, now)
         elif session.state == STREAMING:
             if outcome == "replied":
                 session.state = ANSWERED

@@ -312,7 +312,7 @@ class Intake(Answers):
             self._bus.cancel(exchange, "disconnect", now)
             self._settle(session, exchange, now)
         elif session.state == ANSWERED:
-            self._fail(session, "disconnect", now)
+            self._fail(session, session.close_reason, now)
         else:
             self._release(session)
             session.state = ENDED

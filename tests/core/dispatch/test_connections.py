@@ -208,7 +208,7 @@ def test_a_peer_that_takes_nothing_is_reset() -> None:
     world.reply()
     world.wait(30.0)
     assert peer.session.wants_close is Close.RESET
-    assert world.of("net.http.error")[0].data.reason == "disconnect"
+    assert world.of("net.http.error")[0].data.reason == "write_timeout"
     peer.flush()
     peer.reads = True
     peer.flush()
