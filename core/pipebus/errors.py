@@ -27,7 +27,7 @@ class RemoteProtocolError(PipebusError):
 
     def __init__(self, message: str, status_hint: int = 400) -> None:
         super().__init__(message)
-        self.status_hint = status_hint
+        self.status_hint: int = status_hint
 
 
 class CodecError(PipebusError):
@@ -46,7 +46,7 @@ class WouldDeadlock(PipebusError):
 
     def __init__(self, path: tuple[str, ...]) -> None:
         super().__init__("would wait for itself: " + " -> ".join(path))
-        self.path = path
+        self.path: tuple[str, ...] = path
 
 
 class PublishTimeout(PipebusError):
@@ -78,7 +78,7 @@ class RequestCancelled(RequestError):
 
     def __init__(self, message: str, reason: str) -> None:
         super().__init__(message)
-        self.reason = reason
+        self.reason: str = reason
 
 
 # --- streams and the HTTP client -------------------------------------------------------------

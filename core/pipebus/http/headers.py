@@ -17,11 +17,10 @@ class Headers:
     __slots__ = ("raw",)
 
     def __init__(self, fields: HeadersInput = (), *, raw: RawHeaders | None = None) -> None:
-        if raw is not None:
-            self.raw = raw
-        else:
+        if raw is None:
             pairs = fields.items() if isinstance(fields, Mapping) else fields
-            self.raw = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in pairs]
+            raw = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in pairs]
+        self.raw: RawHeaders = raw
 
     @overload
     def get(self, name: str) -> str | None: ...
@@ -59,8 +58,6 @@ class Headers:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Headers) and self.raw == other.raw
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"Headers({list(self)!r})"

@@ -124,7 +124,6 @@ class RequestInfo:
         method: str,
         target: str,
         headers: Headers,
-        *,
         http_version: str = "1.1",
         client: Address = "",
         tls: bool = False,
@@ -132,19 +131,21 @@ class RequestInfo:
         path_params: Mapping[str, str] = _NO_PARAMS,
         route: str = "",
     ) -> None:
-        self.method = method
-        self.target = target
+        self.method: str = method
+        self.target: str = target
         """As it stood on the wire, escapes and all."""
-        self.headers = headers
-        self.http_version = http_version
-        self.client = client
-        self.tls = tls
-        self.id = id
+        self.headers: Headers = headers
+        self.http_version: str = http_version
+        self.client: Address = client
+        self.tls: bool = tls
+        self.id: str = id
         """The exchange's id; also the `instance` of a problem answer."""
-        self.path_params = path_params
-        self.route = route
+        self.path_params: Mapping[str, str] = path_params
+        self.route: str = route
         """The template that matched, such as `/api/{name}`; a bounded label, unlike the path."""
-        self.raw_path, self.raw_query = split_target(target)
+        path, query = split_target(target)
+        self.raw_path: str = path
+        self.raw_query: str = query
         self._path: str | None = None
         self._query: Query | None = None
 
@@ -186,11 +187,8 @@ class Request(RequestInfo):
         path_params: Mapping[str, str] = _NO_PARAMS,
         route: str = "",
     ) -> None:
-        super().__init__(
-            method, target, headers, http_version=http_version, client=client, tls=tls, id=id,
-            path_params=path_params, route=route,
-        )  # fmt: skip
-        self.body = body
+        super().__init__(method, target, headers, http_version, client, tls, id, path_params, route)
+        self.body: bytes = body
 
     def text(self) -> str:
         """Return the body as text, by the charset of Content-Type (UTF-8 by default).
@@ -249,10 +247,7 @@ class StreamRequest(RequestInfo):
         path_params: Mapping[str, str] = _NO_PARAMS,
         route: str = "",
     ) -> None:
-        super().__init__(
-            method, target, headers, http_version=http_version, client=client, tls=tls, id=id,
-            path_params=path_params, route=route,
-        )  # fmt: skip
+        super().__init__(method, target, headers, http_version, client, tls, id, path_params, route)
         self.body_state: object = None
         """The core's `BodyStream`; the binding's business."""
         self._chunks: Callable[[], AsyncIterator[bytes]] | None = None

@@ -58,11 +58,14 @@ class Response:
         *,
         content_type: str | None = None,
     ) -> None:
-        self.status = status
-        self.body = body
+        self.status: int = status
+        self.body: bytes = body
         # A copy: the fields of another message, passed on, must not grow a Content-Type there.
-        raw = list(headers.raw) if isinstance(headers, Headers) else Headers(headers).raw
-        self.headers = Headers(raw=raw)
+        if isinstance(headers, Headers):
+            raw = list(headers.raw)
+        else:
+            raw = Headers(headers).raw if headers else []
+        self.headers: Headers = Headers(raw=raw)
         if content_type is not None:
             self._default_type(content_type.encode("latin-1"))
         self.stream_body: AsyncIterable[bytes] | None = None

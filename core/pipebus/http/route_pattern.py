@@ -29,17 +29,17 @@ class RoutePattern:
         names: tuple[str, ...],
         rest: str | None,
     ) -> None:
-        self.text = text
+        self.text: str = text
         """As it was declared."""
-        self.method = method
+        self.method: str = method
         """Empty for any."""
-        self.template = template
+        self.template: str = template
         """Without the method."""
-        self.segments = segments
+        self.segments: tuple[str | None, ...] = segments
         """A literal, or None for one segment that is not empty; `{$}` is an empty literal."""
-        self.names = names
+        self.names: tuple[str, ...] = names
         """Of the None segments, in order."""
-        self.rest = rest
+        self.rest: str | None = rest
         """The tail's name, empty where a trailing slash opens an unnamed one, None without."""
 
 

@@ -18,6 +18,8 @@ bytes that are no UTF-8, and NUL are refused rather than guessed at.
 from collections.abc import Mapping
 from typing import Final, Generic, TypeVar
 
+import msgspec
+
 from pipebus.errors import RegistrationError
 from pipebus.http.route_pattern import RoutePattern, compare, decode_segment, parse_pattern
 
@@ -26,16 +28,13 @@ T = TypeVar("T")
 _NO_PARAMS: Final[Mapping[str, str]] = {}
 
 
-class Match(Generic[T]):
+class Match(msgspec.Struct, Generic[T]):
     """A route that answers: its value, the decoded path parameters, and its template."""
 
-    __slots__ = ("params", "template", "value")
-
-    def __init__(self, value: T, params: Mapping[str, str], template: str) -> None:
-        self.value = value
-        self.params = params
-        self.template = template
-        """The pattern without its method: a bounded label."""
+    value: T
+    params: Mapping[str, str]
+    template: str
+    """The pattern without its method: a bounded label."""
 
 
 class NotFound:
@@ -50,7 +49,7 @@ class MethodNotAllowed:
     __slots__ = ("allow",)
 
     def __init__(self, allow: tuple[str, ...]) -> None:
-        self.allow = allow
+        self.allow: tuple[str, ...] = allow
         """The methods that would do, sorted: the `Allow` field (RFC 9110 section 10.2.1)."""
 
 
@@ -60,7 +59,7 @@ class BadPath:
     __slots__ = ("detail",)
 
     def __init__(self, detail: str) -> None:
-        self.detail = detail
+        self.detail: str = detail
 
 
 _NOT_FOUND: Final = NotFound()
@@ -72,7 +71,7 @@ class _Leaf(Generic[T]):
     __slots__ = ("fixed", "names", "rest", "rest_at", "template", "value")
 
     def __init__(self, pattern: RoutePattern, value: T) -> None:
-        self.value = value
+        self.value: T = value
         self.template = pattern.template
         # Counted from 1: what a path is split into begins with an empty string.
         places = [index for index, literal in enumerate(pattern.segments, 1) if literal is None]

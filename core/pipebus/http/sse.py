@@ -37,10 +37,10 @@ class ServerSentEvent:
         if retry is not None and (type(retry) is not int or retry < 0):
             msg = f"an event's retry must be whole milliseconds, not {retry!r}"
             raise ValueError(msg)
-        self.data = data
-        self.event = event
-        self.id = id
-        self.retry = retry
+        self.data: str = data
+        self.event: str | None = event
+        self.id: str | None = id
+        self.retry: int | None = retry
 
     def encode(self) -> bytes:
         """Return the event as it goes to the wire, the blank line included."""

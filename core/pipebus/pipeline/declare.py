@@ -48,8 +48,8 @@ class Pipeline(Generic[S]):
         *,
         lifespan: Callable[[], AbstractAsyncContextManager[S]] | None = None,
     ) -> None:
-        self.name = name
-        self.lifespan = lifespan
+        self.name: str = name
+        self.lifespan: Callable[[], AbstractAsyncContextManager[S]] | None = lifespan
         self.routes: list[RouteDecl] = []
         self.responders: list[ResponderDecl] = []
         self.subscribers: list[SubscriberDecl] = []
