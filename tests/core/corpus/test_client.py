@@ -6,20 +6,13 @@ import pytest
 
 from pipebus.http.client import ClientRequest
 from pipebus.http.wire import WireCodec
-from pipebus.http.wire_h11 import H11Codec
 from tests.core.corpus import client_body, client_head
 from tests.core.corpus.case import ClientCase
 from tests.core.corpus.client_rig import ClientRig, response_of
 from tests.core.corpus.cuts import CUTS, cut
 
 CASES: Final = (*client_head.CASES, *client_body.CASES)
-WIRES: Final = {"h11": H11Codec()}
 NEXT: Final = b"HTTP/1.1 202 Accepted\r\nContent-Length: 4\r\n\r\nnext"
-
-
-@pytest.fixture(params=WIRES)
-def wire(request: pytest.FixtureRequest) -> WireCodec:
-    return WIRES[request.param]
 
 
 def by_id(case: ClientCase) -> str:

@@ -7,7 +7,6 @@ import pytest
 
 from pipebus.http.events import HttpResponded
 from pipebus.http.wire import WireCodec
-from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import Limits
 from tests.core.corpus import (
     server_chunked,
@@ -30,17 +29,11 @@ CASES: Final = (
     *server_chunked.CASES,
     *server_connection.CASES,
 )
-WIRES: Final = {"h11": H11Codec()}
 PROBE: Final = b"PROBE /probe HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nping"
 _ENDS: Final = {"silent": ("close",), "close/linger": ("close", "linger-close")}
 _SAID: Final = frozenset({"close", "linger-close", "close/linger"})
 """Ends that the server's last answer announces."""
 _PROBE: Final = ("PROBE", "/probe", b"ping")
-
-
-@pytest.fixture(params=WIRES)
-def wire(request: pytest.FixtureRequest) -> WireCodec:
-    return WIRES[request.param]
 
 
 def by_id(case: ServerCase) -> str:
