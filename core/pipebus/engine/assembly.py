@@ -114,8 +114,7 @@ class Assembly:
         """Cut everything at once: what is open is cancelled (shutdown), connections close."""
         if not self.draining:
             self.dispatch.drain(now)
-        self._drain.deadline = now
-        self._drain.handle_timeout(now)
+        self._drain.cut(now)
         self._settle(now)
 
     def _cut_rest(self, now: float) -> None:

@@ -251,7 +251,9 @@ class Engine(Assembly):
         """End a streamed response, early or not; the returned call is done."""
         self._outgoing.abandon(call, now)
         self._settle(now)
-        return call
+        closed = Call()
+        closed.done = True
+        return closed
 
     def read(self, source: BodyStream | HttpCall, now: float) -> ReadCall:
         """Wait for the next piece of a body; at its end the result is `StopAsyncIteration`."""

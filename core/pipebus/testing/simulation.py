@@ -104,6 +104,8 @@ class Simulation:
             self.network,
         )
         self.network.listen(_ADDRESS, self.server)
+        self._wire = wire
+        self._upstreams: list[Node] = []
         self.engine.set_wall_clock(wall, now)
         self.events: list[Event] = []
         if record:
@@ -141,9 +143,22 @@ class Simulation:
         self.server.pump()
         limits = self.engine.limits
         self.run_until(lambda: self.server.drained, limits.grace + limits.linger_timeout + 1.0)
-        self.client.engine.close(self.world.now)
-        self.client.pump()
+        for node in (self.client, *self._upstreams):
+            node.engine.close(self.world.now)
         self.settle()
+
+    def serve(
+        self, pipeline: Pipeline[Any], host: str, port: int = 80, *, limits: Limits | None = None
+    ) -> Node:
+        """Have another server answer at `host`:`port`: an upstream for `ctx.client`."""
+        number = len(self._upstreams)
+        engine = Engine(
+            pipeline, wire=self._wire, id_prefix=f"u{number}-", now=self.world.now, limits=limits
+        )
+        node = Node(host, engine, self.world, self.network)
+        self.network.listen((host, port), node)
+        self._upstreams.append(node)
+        return node
 
     # --- HTTP ----------------------------------------------------------------------------------
 
@@ -265,7 +280,7 @@ class Simulation:
         return value
 
     def _raise_problem(self) -> None:
-        for node in (self.server, self.client):
+        for node in (self.server, self.client, *self._upstreams):
             if node.problems:
                 raise node.problems.pop(0)
 
