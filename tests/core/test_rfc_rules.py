@@ -59,7 +59,8 @@ RULES: Final = _rules()
 def _functions(path: str) -> frozenset[str]:
     """Return the names of a test file's functions."""
     tree = ast.parse((ROOT / path).read_text("utf-8"))
-    return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return frozenset(node.name for node in tree.body if isinstance(node, kinds))
 
 
 def _exists(pointer: str) -> bool:
