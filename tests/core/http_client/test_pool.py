@@ -353,7 +353,8 @@ def test_drain_drops_spare_attempts_and_makes_no_more() -> None:
     third = world.call()
     world.feed(conn, OK)
     assert second.response is not None
-    assert third.state == "reading head" or third.state == "connecting"
+    assert third.connection is conn
+    assert len(world.abandoned) == 2
     world.check_nothing_left()
 
 
