@@ -132,10 +132,10 @@ class ClientCall(Timed):
 
     def measure(self, now: float) -> None:
         """Set `timings` at the call's end; stages that were not reached have taken no time."""
-        end = self.ended_at if self.ended_at < now else now
-        slot = self.slot_at if self.slot_at < end else end
-        connection = self.connection_at if self.connection_at < end else end
-        head = self.head_at if self.head_at < end else end
+        end = min(now, self.ended_at)
+        slot = min(end, self.slot_at)
+        connection = min(end, self.connection_at)
+        head = min(end, self.head_at)
         self.timings = Timings(
             slot - self.started_at, connection - slot, head - connection, end - head
         )

@@ -15,7 +15,7 @@ from pipebus.errors import (
 from pipebus.http.body import BodyReader
 from pipebus.http.body_writer import BodyWriter
 from pipebus.http.client_message import ClientRequest
-from pipebus.http.connection_events import COMPLETE, ConnectionEvent, as_client_error
+from pipebus.http.connection_events import COMPLETE, ConnectionEvent, as_client_error, unfold
 from pipebus.http.cycle import (
     AWAITING,
     CLOSE,
@@ -288,6 +288,8 @@ class ClientConnection(Timed):
 
     def _read_heads(self) -> None:
         while (data := self._heads.next_head()) is not None:
+            if b"\r\n " in data or b"\r\n\t" in data:
+                data = unfold(data)
             check_response_head(data)
             head = self._wire.parse_response_head(data)
             if head.status >= 200:

@@ -1,5 +1,6 @@
 """What a client connection tells its owner."""
 
+import re
 from typing import Final
 
 from pipebus.errors import ClientError, RemoteProtocolError, ResponseTooLarge, UpstreamProtocolError
@@ -16,6 +17,21 @@ COMPLETE: Final = Complete()
 
 ConnectionEvent = ResponseHead | bytes | Complete | ClientError
 """A final head, a piece of the body (never empty), the end, or why there will be none."""
+
+
+_fold: Final = re.compile(rb"[ \t]*\r\n[ \t]+")
+
+
+def unfold(head: bytes) -> bytes:
+    """Replace each line folding of a response's head by a space (RFC 9112 section 5.2).
+
+    A user agent must; a server refuses it in a request. White space under the status line folds
+    nothing and stays, to be refused (section 2.2).
+    """
+    line, _, fields = head.partition(b"\r\n")
+    if fields.startswith((b" ", b"\t")):
+        return head
+    return line + b"\r\n" + _fold.sub(b" ", fields)
 
 
 def as_client_error(error: RemoteProtocolError) -> ClientError:

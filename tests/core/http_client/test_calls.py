@@ -97,6 +97,16 @@ def test_a_complete_response_keeps_the_connection(method: str, answer: bytes, bo
     world.check_nothing_left()
 
 
+def test_folded_fields_are_unfolded() -> None:
+    world = World()
+    call = world.call()
+    folded = b"x: a \r\n\t b\r\n  c\r\ntransfer-encoding:\r\n chunked\r\n"
+    world.feed(world.connect(), b"HTTP/1.1 200 OK\r\n" + folded + b"\r\n2\r\nhi\r\n0\r\n\r\n")
+    assert call.response is not None
+    assert call.response.headers.get("x") == "a b c"
+    assert call.response.body == b"hi"
+
+
 @pytest.mark.parametrize(
     ("method", "answer"),
     [
@@ -199,6 +209,8 @@ def test_a_reset_truncates_what_lasts_until_the_close() -> None:
         b"nonsense\r\n\r\n",
         b"HTTP/2.0 200 OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n x: y\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\t2\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
         b"HTTP/1.1 200 OK\r\ntransfer-encoding: gzip\r\n\r\n",
         CHUNKED + b"zz\r\n",
