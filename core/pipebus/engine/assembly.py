@@ -74,6 +74,7 @@ class Assembly:
         if CLIENT_REQUEST not in wire_responders(pipeline, self.bus, limits):
             self._outgoing.register()
         wire_subscribers(pipeline, self.bus, now)
+        self._drain.others = self._handlers.lossless
         self._readers: dict[BodyStream, ReadCall] = {}
         self._cut = False
         self._told_drained = False

@@ -127,6 +127,10 @@ class Handlers:
         """Whether taps were left for the next sweep."""
         return bool(self._taps)
 
+    def lossless(self) -> int:
+        """Count the subscribers at work: a drain waits for them, not for taps."""
+        return sum(1 for invocation in self.running if invocation.kind == "subscriber")
+
     # --- what became of it ---------------------------------------------------------------------
 
     def begin(self, invocation: Invocation, now: float) -> bool:

@@ -19,7 +19,7 @@ class Drain(Timed):
     Inputs: `begin`, `cut`. Mutator: `settle`. Time: `handle_timeout`. Output: `state`.
     """
 
-    __slots__ = ("_grace", "_linger", "on_grace_over", "state")
+    __slots__ = ("_grace", "_linger", "on_grace_over", "others", "state")
 
     def __init__(self, grace: float, linger: float) -> None:
         super().__init__()
@@ -28,6 +28,8 @@ class Drain(Timed):
         self.state: DrainState = "serving"
         self.on_grace_over: Callable[[float], None] | None = None
         """The dispatch's: cut what is left, when grace is over."""
+        self.others: Callable[[], int] = _nobody
+        """The engine's: how many handlers run that the dispatch knows nothing of."""
 
     @property
     def drained(self) -> bool:
@@ -51,7 +53,7 @@ class Drain(Timed):
 
     def settle(self, work: int) -> None:
         """Say how much is left (connections, requests in flight, lossless events); 0 ends it."""
-        if work == 0 and self.state in ("draining", "closing"):
+        if work == 0 and self.others() == 0 and self.state in ("draining", "closing"):
             self._end()
 
     def handle_timeout(self, now: float) -> None:
@@ -74,3 +76,7 @@ class Drain(Timed):
         self.state = "drained"
         self.deadline = float("inf")
         self.deadline_reason = ""
+
+
+def _nobody() -> int:
+    return 0

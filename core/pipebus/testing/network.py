@@ -224,7 +224,7 @@ class Network:
     def flush(self, link: Link) -> None:
         """Do what a link asks for: send, read, close."""
         end = link.token
-        if not isinstance(end, End) or end.link is not link or end.pipe.closed:
+        if not isinstance(end, End) or end.link is not link or end.lost:
             return
         node = end.node
         assert node is not None

@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pipebus.bus.event import Event
-from pipebus.errors import LocalProtocolError, NoResponder, RequestTimeout
+from pipebus.errors import HTTPError, LocalProtocolError, NoResponder, RequestTimeout
 from pipebus.http.events import HttpResponded
 from pipebus.http.message import Request, RequestInfo, StreamRequest
-from pipebus.http.problem import HTTPError
 from pipebus.http.response import Response
 from pipebus.limits import Limits
 from pipebus.pipeline.context import Context, InlineContext, ThreadContext

@@ -1,0 +1,265 @@
+"""How an engine starts, drains, and ends; and what is left of those who will not end."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from pipebus.bus.event import Event
+from pipebus.errors import RegistrationError
+from pipebus.http.message import Request, StreamRequest
+from pipebus.http.response import Response
+from pipebus.limits import Limits
+from pipebus.pipeline.context import Context, InlineContext
+from pipebus.pipeline.declare import Pipeline
+from pipebus.testing import Simulation
+from pipebus.testing.simulation import left_behind
+
+
+def test_a_drain_finishes_what_is_in_flight() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+    draining: list[bool] = []
+
+    @pipeline.route("GET /")
+    async def root(request: Request, ctx: Context) -> Response:
+        await ctx.sleep(5)
+        draining.append(ctx.draining)
+        return Response.text("done")
+
+    with Simulation(pipeline) as app:
+        call = app.start("GET", "/")
+        started = app.world.now
+        app.drain()
+        assert call.response.text() == "done"
+        assert call.response.headers["connection"] == "close"
+        assert draining == [True]
+        assert app.world.now == started + 5
+    assert not any(left_behind(app.engine).values())
+
+
+def test_a_drain_waits_for_subscribers_that_still_work() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+    done: list[int] = []
+
+    @pipeline.subscribe("work")
+    async def worker(event: Event, ctx: Context) -> None:
+        await ctx.sleep(5)
+        done.append(event.data)
+
+    with Simulation(pipeline) as app:
+        app.publish("work", 1)
+        app.publish("work", 2)
+        app.drain()
+        assert done == [1, 2]
+
+
+def test_grace_ends_and_the_rest_is_cut() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+    ends: list[str] = []
+
+    @pipeline.route("GET /")
+    async def root(request: Request, ctx: Context) -> Response:
+        try:
+            await ctx.sleep(500)
+        finally:
+            ends.append("route")
+        return Response()
+
+    @pipeline.subscribe("work")
+    async def worker(event: Event, ctx: Context) -> None:
+        try:
+            await ctx.sleep(500)
+        finally:
+            ends.append("subscriber")
+
+    with Simulation(pipeline, limits=Limits(grace=3)) as app:
+        call = app.start("GET", "/")
+        app.publish("work", 1)
+        app.publish("work", 2)
+        started = app.world.now
+        app.drain()
+        assert started + 3 <= app.world.now <= started + 3 + app.engine.limits.linger_timeout
+        assert call.response.status == 503
+        assert sorted(ends) == ["route", "subscriber"]
+        assert app.engine.bus.counts.dropped["shutdown"] == 1
+    assert not any(left_behind(app.engine).values())
+
+
+def test_closing_at_once_lets_nobody_wait() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.route("GET /")
+    async def root(request: Request, ctx: Context) -> Response:
+        await ctx.sleep(500)
+        return Response()
+
+    with Simulation(pipeline) as app:
+        app.start("GET", "/")
+        started = app.world.now
+        app.engine.close(started)
+        app.settle()
+        assert app.server.drained
+        assert app.world.now == started
+        app.engine.drain(started)
+        app.engine.close(started)
+        app.settle()
+        assert app.server.tasks == 0
+
+
+def test_a_handler_that_will_not_die_keeps_its_slot_and_nothing_else() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.route("GET /", concurrency=1, queue=1, timeout=1)
+    async def stubborn(request: Request, ctx: Context) -> Response:
+        while True:
+            try:
+                await ctx.sleep(20)
+            except BaseException:  # noqa: BLE001 (what the test is about)
+                continue
+            return Response.text("too late")
+
+    with Simulation(pipeline) as app:
+        assert app.get("/").status == 504
+        assert app.engine.running == 1
+        assert app.get("/").status == 504  # it waits for the slot, its deadline running
+        assert app.start("GET", "/").done is False
+        app.advance(30)
+        assert app.engine.running == 0
+        assert app.engine.bus.counts.replies_discarded["late"] == 1
+
+
+def test_a_task_cancelled_before_it_ran_never_runs() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+    ran: list[int] = []
+
+    @pipeline.respond("work")
+    async def work(event: Event) -> None:
+        ran.append(1)
+
+    with Simulation(pipeline) as app:
+        call = app.engine.request("work", None, app.world.now)
+        app.server.pump()  # spawns the task, does not step it
+        app.engine.abandon(call, app.world.now)
+        app.settle()
+        assert ran == []
+    assert not any(left_behind(app.engine).values())
+
+
+def test_a_task_that_ends_without_a_word_is_a_failure() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.route("GET /")
+    async def root(request: Request, ctx: Context) -> Response:
+        await ctx.sleep(5)
+        return Response()
+
+    @pipeline.route("GET /stream")
+    async def stream(request: Request, ctx: Context) -> Response:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"some"
+            await ctx.sleep(5)
+
+        return Response.stream(pieces())
+
+    with Simulation(pipeline) as app:
+        call = app.start("GET", "/")
+        (task,) = app.server._tasks
+        app.server.cancel(task)  # as if somebody outside the engine cancelled it
+        app.settle()
+        assert call.response.status == 500
+        end = app.dial()
+        app.send(end, b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
+        (task,) = app.server._tasks
+        app.server.cancel(task)
+        app.settle()
+        assert end.received.endswith(b"4\r\nsome\r\n")
+        assert end.eof or end.lost
+    assert not any(left_behind(app.engine).values())
+
+
+def test_results_that_come_after_the_end_are_ignored() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.respond("work")
+    async def work(event: Event, ctx: Context) -> None:
+        await ctx.sleep(5)
+
+    with Simulation(pipeline) as app:
+        engine, now = app.engine, app.world.now
+        engine.request("work", None, now)
+        app.settle()
+        (invocation,) = engine._handlers.running
+        app.advance(6)
+        assert invocation.state == "ended"
+        assert not engine.begin(invocation, now)
+        assert engine.complete(invocation, 1, now) is None
+        engine.fail(invocation, ValueError(), now)
+        engine.body_end(invocation, now)
+        engine.body_failed(invocation, ValueError(), now)
+        engine._handlers.cancel(invocation)
+        engine._handlers.cancel(invocation)
+        engine.ended(invocation, now)
+        assert engine.bus.counts.outcomes["replied"] == 1
+        assert "ended" in repr(invocation)
+
+
+def test_declarations_in_conflict_are_found_when_the_engine_is_made() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.respond("a.*")
+    def one(event: Event) -> None: ...
+
+    @pipeline.respond("a.*")
+    def two(event: Event) -> None: ...
+
+    with Simulation(pipeline) as app:  # several responders of one topic share the work
+        assert app.bus_request("a.b") is None
+    bad: Pipeline[None] = Pipeline()
+    bad.subscribe("a..b")(one)
+    with pytest.raises(RegistrationError):
+        Simulation(bad)
+
+
+def test_the_lifespans_value_is_the_state_of_every_context() -> None:
+    entered: list[str] = []
+
+    class Manager:
+        async def __aenter__(self) -> str:
+            entered.append("in")
+            return "the state"
+
+        async def __aexit__(self, *error: object) -> None:
+            entered.append("out")
+
+    pipeline: Pipeline[str] = Pipeline(lifespan=Manager)
+
+    @pipeline.route("GET /")
+    def root(request: Request, ctx: InlineContext[str]) -> Response:
+        return Response.text(ctx.state)
+
+    with Simulation(pipeline) as app:
+        assert app.get("/").text() == "the state"
+        assert entered == ["in"]
+    assert entered == ["in", "out"]
+
+
+def test_a_streamed_requests_deadline_moves_on_with_every_piece_of_it() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+    deadlines: list[float | None] = []
+
+    @pipeline.route("POST /", stream=True, timeout=3)
+    async def root(request: StreamRequest, ctx: Context) -> Response:
+        deadlines.append(ctx.deadline)
+        async for _ in request:
+            pass
+        deadlines.append(ctx.deadline)
+        return Response()
+
+    with Simulation(pipeline) as app:
+        end = app.dial()
+        app.send(end, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n")
+        app.advance(2)
+        app.send(end, b"a")
+        app.advance(2)
+        app.send(end, b"b")
+        assert end.received.startswith(b"HTTP/1.1 200")
+        assert deadlines == [app.world.now - 1, app.world.now + 3]
