@@ -18,8 +18,6 @@ CONNECTION_OPEN: Final = "net.connection.open"
 """Data: `ConnectionInfo`."""
 CONNECTION_CLOSE: Final = "net.connection.close"
 """Data: `ConnectionInfo`."""
-CLIENT_REQUEST: Final = "net.http.client.request"
-CLIENT_RESPONSE: Final = "net.http.client.response"
 
 
 class HttpResponded(msgspec.Struct, frozen=True):
