@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -140,3 +140,10 @@ def post(path: str, body: bytes, *fields: str) -> bytes:
 def request(method: str, path: str, *fields: str, version: str = "1.1") -> bytes:
     lines = [f"{method} {path} HTTP/{version}", "Host: x", *fields, "", ""]
     return "\r\n".join(lines).encode()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let other tasks run until something is true, for what says nothing when it becomes so."""
+    with anyio.fail_after(5):
+        while not condition():  # noqa: ASYNC110 (the core has no event to wait for)
+            await anyio.sleep(0.001)

@@ -356,12 +356,14 @@ async def test_a_handler_that_takes_too_long_is_504(stack: Stack, app: App) -> N
 
 
 async def test_one_connection_too_many_is_503(stack: Stack, app: App) -> None:
-    async with stack.serve(app.pipeline, limits=Limits(max_connections=1)) as server:
-        async with peer(server.addresses[0]) as first, peer(server.addresses[0]) as second:
-            assert (await first.ask(get("/inline"))).status == 200
-            answer = await second.ask(get("/inline"))
-            assert answer.status == 503
-            assert "retry-after" in answer.headers
+    async with (
+        served(stack, app, limits=Limits(max_connections=1)) as (server, first),
+        peer(server.addresses[0]) as second,
+    ):
+        assert (await first.ask(get("/inline"))).status == 200
+        answer = await second.ask(get("/inline"))
+        assert answer.status == 503
+        assert "retry-after" in answer.headers
 
 
 # --- TLS and UNIX sockets ----------------------------------------------------------------------
@@ -450,19 +452,22 @@ async def test_options_that_are_none(stack: Stack, app: App, option: dict[str, s
 
 
 async def test_a_drain_finishes_what_is_in_flight(stack: Stack, app: App) -> None:
-    async with served(stack, app) as (server, client):
-        async with peer(server.addresses[0]) as idle, anyio.create_task_group() as tasks:
-            await client.send(get("/wait"))
-            await app.started.wait()
-            await idle.ask(get("/inline"))
-            tasks.start_soon(server.drain)
-            assert await idle.rest() == b""  # an idle connection is closed at once
-            with pytest.raises(OSError, match=r"."):
-                await anyio.connect_tcp(*server.addresses[0])
-            app.go_on.set()
-            answer = await client.answer()
-            assert (answer.body, answer.headers["connection"]) == (b"waited", "close")
-            assert await client.rest() == b""
+    async with (
+        served(stack, app) as (server, client),
+        peer(server.addresses[0]) as idle,
+        anyio.create_task_group() as tasks,
+    ):
+        await client.send(get("/wait"))
+        await app.started.wait()
+        await idle.ask(get("/inline"))
+        tasks.start_soon(server.drain)
+        assert await idle.rest() == b""  # an idle connection is closed at once
+        with pytest.raises(OSError, match=r"."):
+            await anyio.connect_tcp(*server.addresses[0])
+        app.go_on.set()
+        answer = await client.answer()
+        assert (answer.body, answer.headers["connection"]) == (b"waited", "close")
+        assert await client.rest() == b""
 
 
 async def test_a_drain_ends_by_grace(stack: Stack, app: App) -> None:
