@@ -103,15 +103,14 @@ class Bus(PubSub):
     ) -> Exchange:
         """Open an exchange: publish its request, and give it to a responder or its queue.
 
-        `deadline` is absolute; the cause's wins if earlier. The exchange may have ended on return
+        `deadline` is absolute. A caller that itself has one passes the smaller: only it knows
+        whether it answers the cause or merely watches it. The exchange may have ended on return
         (`outcome` is set, and it is no output). Raises `WouldDeadlock` and then nothing happened;
         `ValueError` for a bad topic.
         """
         route = self._routes.get(topic) or self._router.find(topic)
         if group is None:
             group = route.group
-        if cause is not None and cause.deadline is not None and cause.deadline < deadline:
-            deadline = cause.deadline
         event = self._event(
             topic, data, now, publisher, cause, subject, metadata, traceparent, correlation_id,
             deadline if deadline < INFINITY else None,

@@ -309,3 +309,26 @@ def test_taps_are_rationed_and_never_lost_below_their_queue() -> None:
         app.settle()
         assert seen == list(range(10))
         assert engine.deadline_reason == ""
+
+
+def test_who_only_watches_a_request_is_not_bound_by_its_deadline() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+    answers: list[object] = []
+
+    @pipeline.respond("ask")
+    def ask(event: Event) -> None: ...
+
+    @pipeline.respond("slow")
+    async def slow(event: Event, ctx: Context) -> str:
+        await ctx.sleep(10)
+        return "late but wanted"
+
+    @pipeline.subscribe("ask")
+    async def auditor(event: Event, ctx: Context) -> None:
+        assert ctx.deadline is None
+        answers.append(await ctx.request("slow"))
+
+    with Simulation(pipeline) as app:
+        app.bus_request("ask", timeout=2)
+        app.advance(11)
+        assert answers == ["late but wanted"]
