@@ -15,6 +15,7 @@ from pipebus.limits import Limits
 from tests.core.bus.kit import check_balance, fire, make_bus
 
 TOPICS = st.sampled_from(["a", "b", "q.x", "pipebus.test"])
+REQUESTS = st.sampled_from(["q.x", "q.y", "q.z", "a"])
 PATTERNS = st.sampled_from(["a", "b", "*", ">", "q.*", "pipebus.>"])
 OVERFLOWS = st.sampled_from(["block", "block", "drop_oldest", "drop_newest"])
 PUBLISHERS = st.integers(0, 2)
@@ -31,7 +32,7 @@ class BusMachine(RuleBasedStateMachine):
         self.taken: defaultdict[Subscription, list[tuple[str, int]]] = defaultdict(list)
         self.number = 0
         self.group = self.bus.group("q.*", queue_size=2)
-        for slots in (1, 2):
+        for slots in (1, 1):
             self.bus.add_responder(self.group, concurrency=slots, handler=None)
         self.exchanges: list[Exchange] = []
         self.ends: Counter[str] = Counter()
@@ -96,7 +97,7 @@ class BusMachine(RuleBasedStateMachine):
 
     # --- requests ---
 
-    @rule(who=PUBLISHERS, patience=st.integers(0, 4), timed=st.booleans(), topic=TOPICS)
+    @rule(who=PUBLISHERS, patience=st.integers(0, 4), timed=st.booleans(), topic=REQUESTS)
     def open(self, who: int, patience: int, timed: bool, topic: str) -> None:
         self.number += 1
         publisher = self.publishers[who]
@@ -205,7 +206,7 @@ class BusMachine(RuleBasedStateMachine):
         for responder in self.group.responders:
             assert responder.concurrency is not None
             assert responder.running <= responder.concurrency
-        assert not self.group.queue or taken == 3
+        assert not self.group.queue or taken == 2
 
     @invariant()
     def order_is_kept_per_publisher(self) -> None:

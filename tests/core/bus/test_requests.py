@@ -263,6 +263,16 @@ def test_a_timeout_in_the_queue_leaves_the_others_in_order() -> None:
     assert running.outcome is None
 
 
+@pytest.mark.parametrize("gone", [0, 1, 2])
+def test_one_that_leaves_the_queue_anywhere_leaves_the_others_in_order(gone: int) -> None:
+    a = Answering(1, queue=3)
+    a.open()
+    waiting = [a.open() for _ in range(3)]
+    a.bus.cancel(waiting[gone], "caller", 0.0)
+    del waiting[gone]
+    assert list(a.group.queue) == waiting
+
+
 def test_a_slot_is_not_wasted_on_what_has_timed_out_unnoticed() -> None:
     a = Answering(1)
     running, hasty, patient = a.open(), a.open(deadline=5.0), a.open()
