@@ -114,7 +114,9 @@ def expects_continue(head: RequestHead) -> bool:
     """
     for name, value in head.headers:
         if name == b"expect":
-            return value.lower() == b"100-continue" and head.http_version != HTTP_10
+            expectations = [each.strip(b" \t") for each in value.lower().split(b",")]
+            if b"100-continue" in expectations:
+                return head.http_version != HTTP_10
     return False
 
 
