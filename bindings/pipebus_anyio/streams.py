@@ -118,11 +118,10 @@ class StreamsDriver:
     async def _connect(self, action: Connect) -> None:
         engine, host = self._engine, self._host
         try:
+            context = self._client_tls() if action.tls else None
             transport = await self._network.connect(action.address)
-            if action.tls:
-                transport = await TlsTransport.wrap(
-                    transport, self._client_tls(), server_hostname=action.host
-                )
+            if context is not None:
+                transport = await TlsTransport.wrap(transport, context, server_hostname=action.host)
         except LOST as error:
             self._attempts.pop(action.attempt_id, None)
             engine.connect_failed(action.attempt_id, error, host.now())

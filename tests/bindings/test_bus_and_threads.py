@@ -278,9 +278,11 @@ async def test_a_thread_that_does_not_end_is_abandoned_at_the_exit(
 ) -> None:
     held = InThread(pipeline)
     try:
-        async with stack.serve(pipeline, limits=Limits(grace=0.02)) as server:
-            async with peer(server.addresses[0]) as client:
-                assert (await client.ask(get("/held"))).status == 504
+        async with (
+            stack.serve(pipeline, limits=Limits(grace=0.02)) as server,
+            peer(server.addresses[0]) as client,
+        ):
+            assert (await client.ask(get("/held"))).status == 504
         assert server.engine.running == 0
     finally:
         held.go_on.set()

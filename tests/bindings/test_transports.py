@@ -3,7 +3,7 @@
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +43,10 @@ async def listening(
         finally:
             tasks.cancel_scope.cancel()
             listener.close(accepted)
-            while True:
-                try:
+            with suppress(anyio.WouldBlock):
+                while True:
                     left, _ = take.receive_nowait()
-                except anyio.WouldBlock:
-                    break
-                await (await left()).aclose()
+                    await (await left()).aclose()
 
 
 @asynccontextmanager
