@@ -8,7 +8,7 @@ from pipebus.bus.publisher import Publisher
 from pipebus.bus.subscription import Subscription
 from pipebus.engine.actions import Action, Drained, Flush, Wake
 from pipebus.engine.bus_calls import BusCalls
-from pipebus.engine.calls import HttpCall, Outbox, PublisherCall, ReadCall, RequestCall
+from pipebus.engine.calls import HttpCall, Outbox, ReadCall, RequestCall
 from pipebus.engine.handlers import Handlers
 from pipebus.engine.outgoing import Outgoing
 from pipebus.engine.wiring import wire_responders, wire_routes, wire_subscribers
@@ -120,8 +120,6 @@ class Assembly:
 
     def _cut_rest(self, now: float) -> None:
         """Grace is over: end every exchange, drop every queue, cancel every handler."""
-        if self._cut:
-            return
         self._cut = True
         self.bus.drain(now)
         self.bus.shutdown(now)
@@ -197,8 +195,8 @@ class Assembly:
                 self._handlers.ready(output, now)
         elif isinstance(output.owner, Session):
             self.dispatch.publisher_resumed(output.owner, now)
-        elif isinstance(output.owner, PublisherCall):
-            self._calls.resumed(output.owner)
+        else:
+            self._calls.resumed(output)
 
     def _start(self, exchange: Exchange, now: float) -> None:
         assert exchange.responder is not None
@@ -208,17 +206,18 @@ class Assembly:
             self._handlers.start(exchange, now)
 
     def _ended(self, exchange: Exchange, now: float) -> None:
+        if exchange.responder is not None and exchange.responder.handler is self._outgoing:
+            self._outgoing.ended(exchange, now)  # what it publishes, its caller waits for
+        else:
+            self._handlers.exchange_ended(exchange)
         owner = exchange.owner
         if isinstance(owner, Session):
             self.dispatch.exchange_ended(exchange, now)
         elif isinstance(owner, HttpCall):
             self._outgoing.answered(owner, exchange, now)
-        elif isinstance(owner, RequestCall):
-            self._calls.answered(owner, exchange, now)
-        if exchange.responder is not None and exchange.responder.handler is self._outgoing:
-            self._outgoing.ended(exchange, now)
         else:
-            self._handlers.exchange_ended(exchange)
+            assert isinstance(owner, RequestCall)
+            self._calls.answered(owner, exchange, now)
 
     def _on_dispatch(self, said: Session | BodyStream | Exchange, now: float) -> None:
         if isinstance(said, Session):
@@ -226,9 +225,9 @@ class Assembly:
         elif isinstance(said, Exchange):
             self._handlers.writable(said)
         else:
-            read = self._readers.pop(said, None)
-            if read is not None and not self._feed(said, read, now):
-                self._readers[said] = read
+            read = self._readers.get(said)
+            if read is not None and self._feed(said, read, now):
+                del self._readers[said]
 
     def _settle_drain(self, now: float) -> None:
         drain = self._drain

@@ -119,15 +119,20 @@ class BusCalls:
         """End a call that has all it waits for, or wait for its publisher to resume."""
         publisher = call.publisher
         if publisher.paused:
-            publisher.owner = call
+            if isinstance(publisher.owner, list):
+                publisher.owner.append(call)
+            else:
+                publisher.owner = [call]
             self._outbox.expire_at(call, now + self._limits.publish_timeout, "publish", expired)
         else:
             self._outbox.finish(call, call.value, call.error)
 
-    def resumed(self, call: PublisherCall) -> None:
-        """Note that a call's publisher has nothing parked any more."""
-        call.publisher.owner = None
-        self._outbox.finish(call, call.value, call.error)
+    def resumed(self, publisher: Publisher) -> None:
+        """Note that a publisher has nothing parked any more: end the calls that wait for it."""
+        calls, publisher.owner = publisher.owner, None
+        if isinstance(calls, list):
+            for call in calls:
+                self._outbox.finish(call, call.value, call.error)
 
     def _publish_expired(self, call: Call, now: float) -> None:
         assert isinstance(call, PublisherCall)
@@ -135,7 +140,8 @@ class BusCalls:
         call.error = PublishTimeout(f"no room in a lossless queue for {seconds:g} s")
         self._bus.withdraw(call.publisher, "publish_timeout", now)
 
-    def _withdraw(self, call: Call, now: float) -> None:
+    def give_up(self, call: Call, now: float) -> None:
+        """Drop what a call's publisher has parked for too long; the call ends as it would."""
         assert isinstance(call, PublisherCall)
         self._bus.withdraw(call.publisher, "publish_timeout", now)
 
@@ -206,7 +212,7 @@ class BusCalls:
             call.value = exchange.reply
         else:
             call.error = error or error_of(exchange)
-        self.settle(call, now, self._withdraw)
+        self.settle(call, now, self.give_up)
 
     def sleep(self, seconds: float, now: float) -> Call:
         """Wait `seconds`; zero or less ends at the next opportunity."""
@@ -220,11 +226,19 @@ class BusCalls:
         """Note that nobody waits for a call any more: what it asked for is called off."""
         if isinstance(call, RequestCall) and call.exchange is not None:
             self._bus.cancel(call.exchange, "caller", now)
-        if isinstance(call, PublisherCall) and call.publisher.owner is call:
-            self._bus.withdraw(call.publisher, "cancelled", now)
+        if isinstance(call, PublisherCall):
+            self.orphan(call.publisher, call, now)
         if isinstance(call, EventCall):
             self._readers.pop(call.subscription.id, None)
         self._outbox.finish(call)
+
+    def orphan(self, publisher: Publisher, call: PublisherCall, now: float) -> None:
+        """Take a call off those that wait for a publisher; without any, what it parked drops."""
+        waiting = publisher.owner
+        if isinstance(waiting, list) and call in waiting:
+            waiting.remove(call)
+        if publisher.paused and not waiting:
+            self._bus.withdraw(publisher, "cancelled", now)
 
     def subscribe(
         self,

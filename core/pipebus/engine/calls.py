@@ -31,7 +31,7 @@ class Call(Timed):
         self.value: Any = None
         self.error: BaseException | None = None
         self.waiter: object = None
-        self.expire: Callable[[Call, float], None] | None = None
+        self.expire: Callable[[Call, float], None] = _ignore
         """What happens at `deadline`; the engine's."""
 
     def result(self) -> Any:
@@ -44,8 +44,11 @@ class Call(Timed):
         """Let the engine end the call if its time has come."""
         if now >= self.deadline:
             self.deadline = INFINITY
-            if self.expire is not None:
-                self.expire(self, now)
+            self.expire(self, now)
+
+
+def _ignore(call: Call, now: float) -> None:
+    """Do nothing: a call that has no deadline never gets here."""
 
 
 class PublisherCall(Call):

@@ -247,12 +247,15 @@ class Engine(Assembly):
         self._settle(now)
         return call
 
-    def close_http(self, call: HttpCall, now: float) -> Call:
-        """End a streamed response, early or not; the returned call is done."""
-        self._outgoing.abandon(call, now)
+    def close_http(self, call: HttpCall, now: float) -> PublisherCall:
+        """End a streamed response, early or not; the value is None.
+
+        The call ends once a lossless subscriber has room for what was published about it.
+        """
+        self._outgoing.cancel(call, now)
         self._settle(now)
-        closed = Call()
-        closed.done = True
+        closed = PublisherCall(call.publisher)
+        self._calls.settle(closed, now, self._calls.give_up)
         return closed
 
     def read(self, source: BodyStream | HttpCall, now: float) -> ReadCall:
@@ -289,7 +292,9 @@ class Engine(Assembly):
         """Note that nobody waits for `call` any more: what it asked for is called off."""
         call.waiter = None
         if isinstance(call, HttpCall):
-            self._outgoing.abandon(call, now)
+            self._outgoing.cancel(call, now)
+            self._settle(now)
+            self._calls.abandon(call, now)
         elif isinstance(call, ReadCall):
             if isinstance(call.source, BodyStream):
                 self._readers.pop(call.source, None)

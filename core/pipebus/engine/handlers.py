@@ -275,23 +275,25 @@ class Handlers:
     def writable(self, exchange: Exchange) -> None:
         """Note that a streamed response may be written again."""
         room = self._rooms.pop(exchange, None)
-        if room is not None:
+        if room is not None:  # else its waiter has gone
             self._outbox.finish(room, value=True)
 
     def body_end(self, invocation: Invocation, now: float) -> None:
         """End a streamed response."""
-        if invocation.state == "streaming" and invocation.exchange is not None:
+        exchange = invocation.exchange
+        if exchange is not None and invocation.state == "streaming":
             invocation.state = "finished"
-            self._dispatch.stream_end(invocation.exchange, now)
+            self._dispatch.stream_end(exchange, now)
 
     def body_failed(self, invocation: Invocation, error: BaseException, now: float) -> None:
         """Cut a streamed response whose body raised `error`."""
-        if invocation.state != "streaming" or invocation.exchange is None:
+        exchange = invocation.exchange
+        if exchange is None or invocation.state != "streaming":
             return
         invocation.state = "finished"
         if not isinstance(error, StreamInterrupted):
             self._report(invocation, error)
-        self._dispatch.stream_failed(invocation.exchange, error, now)
+        self._dispatch.stream_failed(exchange, error, now)
 
     def forget_room(self, room: RoomCall) -> None:
         """Note that nobody waits for room any more."""

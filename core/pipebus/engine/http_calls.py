@@ -1,5 +1,6 @@
 """The HTTP client that handlers and programs are given, over any host: awaited, or blocking."""
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
@@ -45,7 +46,7 @@ def build_request(
     return ClientRequest(method, url, headers, streams=True, content_length=content_length)
 
 
-class _Verbs(Generic[R, B]):
+class _Verbs(ABC, Generic[R, B]):
     """`R` is what a call gives, `B` the kind of iterable that a body may be."""
 
     __slots__ = ("_engine", "_host", "_on_bus", "_origin")
@@ -63,6 +64,7 @@ class _Verbs(Generic[R, B]):
         self._origin = origin
         self._on_bus = on_bus
 
+    @abstractmethod
     def request(
         self,
         method: str,
@@ -74,7 +76,6 @@ class _Verbs(Generic[R, B]):
         timeouts: Timeouts | None = None,
     ) -> R:
         """Send a request and return the response with its whole body."""
-        raise NotImplementedError
 
     def get(
         self, url: str, *, headers: HeadersInput | Headers = (), timeouts: Timeouts | None = None
@@ -369,5 +370,5 @@ class _BlockingOpening:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._response is not None:
-            self._response.close()
+        assert self._response is not None
+        self._response.close()

@@ -5,12 +5,11 @@ from typing import Final
 
 from pipebus.bus.bus import Bus
 from pipebus.bus.exchange import Exchange
-from pipebus.bus.publisher import Publisher
-from pipebus.engine.actions import Cancel, Upload
+from pipebus.engine.actions import Cancel, Report, Upload
 from pipebus.engine.bus_calls import BusCalls
 from pipebus.engine.calls import Call, HttpCall, Outbox, ReadCall, RoomCall
 from pipebus.engine.invocation import Invocation
-from pipebus.errors import PipebusError, TotalTimeout
+from pipebus.errors import PipebusError, TotalTimeout, WouldDeadlock
 from pipebus.http.client import ClientCall, ClientRequest, ClientResponse, HttpClient
 from pipebus.http.client_events import (
     CLIENT_ERROR,
@@ -23,7 +22,7 @@ from pipebus.http.response import Response
 from pipebus.limits import INFINITY, Timeouts
 
 CLIENT: Final = "http.client"
-"""`Event.source` of what the client publishes."""
+"""The name of the group that answers."""
 
 
 class Outgoing:
@@ -33,7 +32,7 @@ class Outgoing:
     test, or a cache, stands in for the network.
     """
 
-    __slots__ = ("_bus", "_calls", "_client", "_outbox", "_publisher", "_timeouts", "_uploads")
+    __slots__ = ("_bus", "_calls", "_client", "_outbox", "_timeouts", "_uploads")
 
     def __init__(
         self, bus: Bus, calls: BusCalls, client: HttpClient, outbox: Outbox, timeouts: Timeouts
@@ -43,7 +42,6 @@ class Outgoing:
         self._client = client
         self._outbox = outbox
         self._timeouts = timeouts
-        self._publisher = Publisher(CLIENT)
         self._uploads: dict[HttpCall, Upload] = {}
 
     @property
@@ -117,6 +115,8 @@ class Outgoing:
         assert isinstance(owner, Exchange)
         if isinstance(owner.owner, HttpCall) and owner.owner.client_call is call:
             self._tell(owner.owner, call, now)
+        if owner.outcome is not None:
+            return  # cancelled or timed out: that is why the call has ended
         if call.error is not None:
             self._bus.fail(owner, call.error, now)
         elif call.response is not None:
@@ -132,15 +132,14 @@ class Outgoing:
 
     def _tell(self, call: HttpCall, news: ClientCall, now: float) -> None:
         """Pass news on to whoever waits for the call, for its body, or for room."""
-        if call.room is not None and (not news.upload_paused or news.upload_done or news.done):
-            self._give_room(call, wanted=not (news.upload_done or news.done))
-        if news.upload_done or news.done:
+        if not news.upload_paused or news.upload_done:
+            self._give_room(call, wanted=not news.upload_done)
+        if news.upload_done:
             self._end_upload(call)
-        if call.stream:
-            if call.reader is not None:
-                self._feed(call, call.reader, now)
-            if news.head is not None and news.error is None:
-                self._outbox.finish(call)
+        if call.reader is not None:
+            self._feed(call, call.reader, now)
+        if call.stream and news.head is not None and news.error is None:
+            self._outbox.finish(call)
         if call.exchange is None and not call.done and news.done:
             self._outbox.finish(call, news.response, news.error)
 
@@ -169,18 +168,19 @@ class Outgoing:
             error=type(exchange.error).__name__ if exchange.error is not None else "",
             response=response,
         )
-        self._bus.publish(topic, data, now, publisher=self._publisher, cause=exchange.request)
+        try:
+            self._bus.publish(
+                topic, data, now, publisher=exchange.publisher, cause=exchange.request
+            )
+        except WouldDeadlock as error:  # who would have to take it waits for this very call
+            self._outbox.actions.append(Report(f"{topic} was not published", error))
 
     def answered(self, call: HttpCall, exchange: Exchange, now: float) -> None:
         """Note that the exchange of a call has ended: its waiter gets the response or the error."""
         if call.client_call is None:
             self._stand_in(call, exchange)
         self._calls.answered(call, exchange, now, _client_error(exchange))
-        if call.room is not None:
-            self._give_room(call, wanted=False)
         self._end_upload(call)
-        if call.reader is not None:
-            self._feed(call, call.reader, now)
 
     def _stand_in(self, call: HttpCall, exchange: Exchange) -> None:
         """Make the answer of a program's own responder look like one from the network."""
@@ -193,12 +193,13 @@ class Outgoing:
         if isinstance(reply, ClientResponse):
             call.whole = reply.body
 
-    def abandon(self, call: HttpCall, now: float) -> None:
+    def cancel(self, call: HttpCall, now: float) -> None:
         """Call a call off, or end a streamed response early."""
         if call.client_call is not None:
             self._client.cancel(call.client_call, now)
+        if call.exchange is not None:
+            self._bus.cancel(call.exchange, "caller", now)
         self._end_upload(call)
-        self._calls.abandon(call, now)
 
     # --- the response's body -------------------------------------------------------------------
 
@@ -234,7 +235,7 @@ class Outgoing:
         """Wait until a piece may be sent; the value is False when no more are wanted."""
         room = RoomCall(call)
         source = call.client_call
-        if source is None or source.done or source.upload_done:
+        if source is None or source.upload_done:
             self._outbox.finish(room, value=False)
         elif not source.upload_paused:
             self._outbox.finish(room, value=True)
@@ -245,21 +246,21 @@ class Outgoing:
     def upload_chunk(self, call: HttpCall, chunk: bytes, now: float) -> None:
         """Send a piece, after `upload_ready`."""
         source = call.client_call
-        if source is not None and not source.done and not source.upload_done:
+        if source is not None and not source.upload_done:
             self._client.send_body(source, chunk, now)
 
     def upload_end(self, call: HttpCall, now: float) -> None:
         """End the body."""
         self._uploads.pop(call, None)
         source = call.client_call
-        if source is not None and not source.done and not source.upload_done:
+        if source is not None and not source.upload_done:
             self._client.end_body(source, now)
 
     def upload_failed(self, call: HttpCall, error: BaseException, now: float) -> None:
         """Cut the body: the call fails with what its iterable raised."""
         self._uploads.pop(call, None)
         source = call.client_call
-        if source is not None and not source.done and not source.upload_done:
+        if source is not None and not source.upload_done:
             self._client.fail_body(source, error, now)
 
     def _give_room(self, call: HttpCall, *, wanted: bool) -> None:

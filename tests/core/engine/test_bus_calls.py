@@ -5,6 +5,7 @@ import pytest
 from pipebus.bus.event import Event
 from pipebus.engine.calls import Call
 from pipebus.errors import (
+    NeedsRuntime,
     PublishTimeout,
     Rejected,
     RequestCancelled,
@@ -14,7 +15,7 @@ from pipebus.errors import (
 )
 from pipebus.http.message import Request
 from pipebus.http.response import Response
-from pipebus.limits import Limits
+from pipebus.limits import INFINITY, Limits
 from pipebus.pipeline.context import Context, InlineContext, ThreadContext
 from pipebus.pipeline.declare import Pipeline
 from pipebus.testing import Simulation
@@ -233,6 +234,18 @@ def test_the_program_reads_its_own_subscription() -> None:
         for call in (last, engine.next_event(subscription, now)):
             with pytest.raises(StopAsyncIteration):
                 call.result()
+        engine.unsubscribe(engine.subscribe("b", now), now)
+
+
+def test_a_thread_that_must_wait_needs_a_runtime() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.respond("nap", thread=True)
+    def nap(event: Event, ctx: ThreadContext) -> None:
+        ctx.sleep(1)
+
+    with Simulation(pipeline) as app, pytest.raises(NeedsRuntime, match="thread"):
+        app.bus_request("nap")
 
 
 def test_shutdown_ends_who_waits_for_an_event() -> None:
@@ -332,3 +345,43 @@ def test_who_only_watches_a_request_is_not_bound_by_its_deadline() -> None:
         app.bus_request("ask", timeout=2)
         app.advance(11)
         assert answers == ["late but wanted"]
+
+
+def test_calls_that_share_a_publisher_all_end_when_it_resumes() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.subscribe("tick", queue=1)
+    async def slow(event: Event, ctx: Context) -> None:
+        await ctx.sleep(10)
+
+    @pipeline.respond("wait")
+    async def wait(event: Event, ctx: Context) -> None:
+        await ctx.sleep(1)
+
+    @pipeline.respond("both")
+    async def both(event: Event, ctx: Context) -> None:
+        await ctx.sleep(50)
+
+    with Simulation(pipeline) as app:
+        engine = app.engine
+        engine.request("both", None, app.world.now)
+        app.settle()
+        (invocation,) = engine._handlers.running
+        for number in range(2):
+            engine.publish("tick", number, app.world.now)
+        asked = engine.request("wait", None, app.world.now, origin=invocation)
+        parked = engine.publish("tick", 2, app.world.now, origin=invocation)
+        assert asked.publisher is parked.publisher
+        app.advance(2)
+        assert (asked.done, parked.done) == (False, False)  # answered, but its publisher is paused
+        app.advance(9)
+        assert (asked.done, parked.done) == (True, True)
+
+
+def test_an_early_timeout_of_a_call_does_nothing() -> None:
+    call = Call()
+    call.deadline = 5.0
+    call.handle_timeout(4.9)
+    assert call.deadline == 5.0
+    call.handle_timeout(5.0)
+    assert call.deadline == INFINITY

@@ -2,7 +2,11 @@
 
 from collections.abc import AsyncIterator
 
+import pytest
+
 from pipebus.bus.event import Event
+from pipebus.engine.actions import Run
+from pipebus.errors import StreamInterrupted
 from pipebus.http.message import Request, StreamRequest
 from pipebus.http.response import Response
 from pipebus.limits import Limits
@@ -199,6 +203,74 @@ def test_results_that_come_after_the_end_are_ignored() -> None:
         assert "ended" in repr(invocation)
 
 
+def test_a_thread_is_not_cancelled_and_its_slot_is_taken_until_it_ends() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.respond("work", thread=True, concurrency=1, queue=1)
+    def work(event: Event) -> str:
+        return "done"
+
+    app = Simulation(pipeline, record=False)
+    engine, now = app.engine, app.world.now
+    first = engine.request("work", None, now)
+    second = engine.request("work", None, now)
+    action = engine.next_action()
+    assert isinstance(action, Run)
+    assert engine.next_action() is None
+    assert engine.begin(action.invocation, now)
+    engine.abandon(first, now)
+    assert engine.next_action() is None
+    assert engine.complete(action.invocation, "late", now) is None
+    engine.ended(action.invocation, now)
+    action = engine.next_action()
+    assert isinstance(action, Run)
+    engine.begin(action.invocation, now)
+    engine.complete(action.invocation, "done", now)
+    assert second.result() == "done"
+    engine.ended(action.invocation, now)
+    assert engine.bus.counts.replies_discarded["late"] == 1
+
+
+def test_a_body_that_gives_up_because_nobody_reads_is_no_failure_to_report() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    async def gone() -> AsyncIterator[bytes]:
+        yield b"some"
+        raise StreamInterrupted
+
+    @pipeline.route("GET /")
+    def root(request: Request) -> Response:
+        return Response.stream(gone())
+
+    with Simulation(pipeline) as app:
+        end = app.dial()
+        app.send(end, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert end.eof or end.lost
+        assert not app.server.reports
+
+
+def test_pipelined_requests_wait_for_a_lossless_subscriber() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.subscribe("net.http.request", queue=1)
+    async def auditor(event: Event, ctx: Context) -> None:
+        await ctx.sleep(10)
+
+    @pipeline.route("GET /")
+    def root(request: Request) -> Response:
+        return Response()
+
+    with Simulation(pipeline) as app:
+        end = app.dial()
+        app.send(end, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 5)
+        assert end.received.count(b"HTTP/1.1 200") == 3
+        app.advance(10)
+        assert end.received.count(b"HTTP/1.1 200") == 4
+        app.advance(100)
+        assert end.received.count(b"HTTP/1.1 200") == 5
+    assert not any(left_behind(app.engine).values())
+
+
 def test_several_responders_of_one_topic_share_the_work() -> None:
     pipeline: Pipeline[None] = Pipeline()
     answered: list[int] = []
@@ -247,7 +319,9 @@ def test_a_streamed_requests_deadline_moves_on_with_every_piece_of_it() -> None:
     @pipeline.route("POST /", stream=True, timeout=3)
     async def root(request: StreamRequest, ctx: Context) -> Response:
         deadlines.append(ctx.deadline)
-        async for _ in request:
+        pieces = aiter(request)
+        assert aiter(pieces) is pieces
+        async for _ in pieces:
             pass
         deadlines.append(ctx.deadline)
         return Response()
@@ -261,3 +335,58 @@ def test_a_streamed_requests_deadline_moves_on_with_every_piece_of_it() -> None:
         app.send(end, b"b")
         assert end.received.startswith(b"HTTP/1.1 200")
         assert deadlines == [app.world.now - 1, app.world.now + 3]
+
+
+def test_who_streams_and_is_no_longer_read_learns_it_at_the_next_piece() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    async def much() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield bytes(200_000)
+
+    @pipeline.route("GET /")
+    async def root(request: Request) -> Response:
+        return Response.stream(much())
+
+    with Simulation(pipeline) as app:
+        end = app.dial()
+        app.network.pause(end)
+        app.send(end, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        engine, now = app.engine, app.world.now
+        (invocation,) = engine._handlers.running
+        (room,) = engine._handlers._rooms.values()
+        assert not room.done
+        engine.abandon(room, now)
+        app.network.resume(end)
+        app.settle()
+        app.network.reset(end)
+        app.settle()
+        with pytest.raises(StreamInterrupted):
+            engine.body_chunk(invocation, b"x", now)
+    assert not any(left_behind(app.engine).values())
+
+
+def test_a_stream_whose_reader_goes_while_it_waits_for_room() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+    ends: list[str] = []
+
+    async def much() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(200_000)
+        finally:
+            ends.append("closed")
+
+    @pipeline.route("GET /")
+    def root(request: Request) -> Response:
+        return Response.stream(much())
+
+    with Simulation(pipeline) as app:
+        end = app.dial()
+        app.network.pause(end)
+        app.send(end, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        app.network.reset(end)
+        app.settle()
+        assert ends == ["closed"]
+        assert not app.server.reports
+    assert not any(left_behind(app.engine).values())

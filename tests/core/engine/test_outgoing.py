@@ -1,11 +1,15 @@
 """Outgoing HTTP: from a handler over the bus to another server, and stand-ins for that server."""
 
-from collections.abc import AsyncIterator, Iterator
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 
 from pipebus.bus.event import Event
 from pipebus.engine.calls import HttpCall
+from pipebus.engine.host import Start
+from pipebus.engine.http_calls import ThreadClient
 from pipebus.errors import (
     ClientError,
     ConnectError,
@@ -412,4 +416,199 @@ def test_a_thread_uses_the_client_where_nothing_has_to_wait() -> None:
 
     with Simulation(pipeline) as app:
         assert app.get("/").status == 200
+    nothing_left(app)
+
+
+def test_an_auditor_of_calls_makes_their_callers_wait() -> None:
+    """What a call publishes at its end is charged to who awaits it, however it ends."""
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.subscribe("net.http.client.response", queue=1)
+    async def auditor(event: Event, ctx: Context) -> None:
+        await ctx.sleep(10)
+
+    @pipeline.route("GET /", timeout=100)
+    async def root(request: Request, ctx: Context) -> Response:
+        for _ in range(3):
+            async with ctx.client.stream("GET", "http://up/echo") as response:
+                async for _ in response:
+                    pass
+        for _ in range(2):
+            await ctx.client.get("http://up/echo")
+        return Response()
+
+    with gateway(pipeline) as app:
+        started = app.world.now
+        assert app.request("GET", "/", within=100).status == 200
+        assert app.world.now == started + 30
+    nothing_left(app)
+
+
+def test_an_auditor_that_makes_calls_cannot_wait_for_itself() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.subscribe("net.http.client.response", queue=1)
+    async def auditor(event: Event, ctx: Context) -> None:
+        if event.data.url.endswith("?first"):
+            for _ in range(3):
+                await ctx.client.get("http://up/echo")
+
+    @pipeline.route("GET /")
+    async def root(request: Request, ctx: Context) -> Response:
+        await ctx.client.get("http://up/echo?first")
+        return Response()
+
+    with gateway(pipeline) as app:
+        assert app.get("/").status == 200
+        app.advance(1)
+        assert [report.message for report in app.server.reports] == [
+            "net.http.client.response was not published"
+        ] * 2
+    nothing_left(app)
+
+
+def test_names_that_do_not_resolve_and_connections_that_come_too_late() -> None:
+    app = gateway(Pipeline("empty"))
+    with app:
+        app.network.name("void")
+        engine = app.client.engine
+        call = engine.http(ClientRequest("GET", "http://void/"), app.world.now, on_bus=False)
+        app.settle()
+        assert isinstance(call.error, ConnectError)
+        assert engine.connected("no such attempt", None, app.world.now) is None
+    nothing_left(app)
+
+
+def test_a_thread_that_streams_from_who_stands_in() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.respond(CLIENT_REQUEST)
+    def stand_in(event: Event) -> Response:
+        if event.data.url.endswith("/bad"):
+            raise ValueError
+        return Response(200, b"whole")
+
+    @pipeline.route("GET /", thread=True)
+    def root(request: Request, ctx: ThreadContext) -> Response:
+        with ctx.client.stream("GET", "http://a/") as response:
+            assert list(response) == [b"whole"]
+            assert list(response) == []
+        with pytest.raises(ResponderFailed), ctx.client.stream("GET", "http://a/bad"):
+            pytest.fail("it has no response")
+        return Response()
+
+    with Simulation(pipeline) as app:
+        assert app.get("/").status == 200
+    nothing_left(app)
+
+
+class Patient:
+    """A host for a thread that has all the time of a simulated world."""
+
+    def __init__(self, app: Simulation) -> None:
+        self.app = app
+
+    def now(self) -> float:
+        return self.app.world.now
+
+    def pump(self) -> None:
+        self.app.client.pump()
+
+    def call(self, start: Start) -> Any:
+        raise NotImplementedError
+
+    def call_from_thread(self, start: Start) -> Any:
+        call = start(self.now())
+        self.app.run_until(lambda: call.done, 600.0)
+        return call.result()
+
+    def run_in_loop(self, action: Callable[[float], Any]) -> Any:
+        result = action(self.now())
+        self.app.settle()
+        return result
+
+
+def test_a_thread_that_waits_uploads_and_streams() -> None:
+    app = gateway(Pipeline("empty"))
+    with app:
+        http = ThreadClient(app.client.engine, Patient(app), on_bus=False)
+        assert http.post("http://up/sum", body=iter([b"abc", b"d"])).text() == "4"
+        refused = http.post("http://up/refuse", body=itertools.repeat(bytes(100_000)))
+        assert refused.status == 403
+        with http.stream("GET", "http://up/count") as response:
+            assert response.status == 200
+            assert list(response) == [b"0", b"1", b"2", b"3", b"4"]
+    nothing_left(app)
+
+
+def test_a_bus_request_for_a_call_that_is_given_up() -> None:
+    app = gateway(Pipeline("empty"))
+    with app:
+        request = ClientRequest("GET", "http://up/slow")
+        call = app.engine.request(CLIENT_REQUEST, request, app.world.now)
+        app.advance(1)
+        assert app.engine.client.stats.opened == 1
+        app.engine.abandon(call, app.world.now)
+        app.settle()
+        (event,) = app.of("net.http.client.error")
+        assert (event.data.outcome, event.data.status) == ("cancelled", 0)
+        assert sum(app.engine.bus.counts.replies_discarded.values()) == 0
+    nothing_left(app)
+
+
+def test_nobody_listens_to_how_calls_end() -> None:
+    app = Simulation(Pipeline("empty"), record=False)
+    app.serve(upstream(), "up")
+    with app:
+        assert app.bus_request(CLIENT_REQUEST, ClientRequest("GET", "http://up/echo")).status == 200
+        assert app.events == []
+    nothing_left(app)
+
+
+def test_what_an_abandoned_call_leaves_parked_is_dropped() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.subscribe("net.http.client.error", queue=1)
+    async def auditor(event: Event, ctx: Context) -> None:
+        await ctx.sleep(20)
+
+    with gateway(pipeline) as app:
+        for path, stream in (("slow", False), ("slow", False), ("slow", False), ("count", True)):
+            request = ClientRequest("GET", f"http://up/{path}")
+            call = app.engine.http(request, app.world.now, stream=stream)
+            app.settle()
+            assert call.done is stream
+            app.engine.abandon(call, app.world.now)
+            app.settle()
+        assert app.engine.bus.counts.dropped == {"cancelled": 2}
+    nothing_left(app)
+
+
+def test_an_answer_that_begins_while_the_upload_is_stopped() -> None:
+    deaf: Pipeline[None] = Pipeline("deaf")
+
+    @deaf.route("POST /", stream=True)
+    async def root(request: StreamRequest, ctx: Context) -> Response:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"early"
+            await ctx.sleep(5)
+
+        await ctx.sleep(1)
+        return Response.stream(pieces())
+
+    app = Simulation(Pipeline("empty"))
+    app.serve(deaf, "deaf")
+    with app:
+        engine, now = app.client.engine, app.world.now
+        request = ClientRequest("POST", "http://deaf/", streams=True)
+        call = engine.http(request, now, stream=True, on_bus=False)
+        app.settle()
+        engine.upload_chunk(call, bytes(900_000), now)
+        room = engine.upload_ready(call, now)
+        app.advance(2)
+        assert call.done
+        assert not room.done
+        assert engine.read(call, now).result() == b"early"
+        app.advance(6)
+        assert room.result() is False
     nothing_left(app)
