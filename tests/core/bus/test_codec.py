@@ -100,10 +100,14 @@ def test_input_over_the_bound_is_refused_before_decoding(codec: Codec) -> None:
 
 
 @by_codec
-def test_input_at_the_bound_is_decoded(codec: Codec) -> None:
-    room = LIMITS.max_decode - len(codec.encode(event(""), 0.0))
-    data = "x" * (room - 8)
-    assert codec.decode(codec.encode(event(data), 0.0), 0.0).data == data
+def test_the_bound_itself_is_still_decoded_and_one_more_is_not(codec: Codec) -> None:
+    spare = LIMITS.max_decode - len(codec.encode(event("x" * 90_000), 0.0))
+    data = "x" * (90_000 + spare)
+    wire = codec.encode(event(data), 0.0)
+    assert len(wire) == LIMITS.max_decode
+    assert codec.decode(wire, 0.0).data == data
+    with pytest.raises(CodecError, match="over the limit"):
+        codec.decode(codec.encode(event(data + "x"), 0.0), 0.0)
 
 
 HEAD = b'{"id":"a","source":"b","type":"t","time":0,'

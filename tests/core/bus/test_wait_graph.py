@@ -1,3 +1,5 @@
+from collections.abc import Iterator
+
 import pytest
 
 from pipebus.bus.bus import Bus
@@ -200,6 +202,27 @@ def test_a_group_in_which_all_wait_for_the_group_and_one_for_me(bus: Bus) -> Non
         worker.waits_on = bus.open("q", None, 0.0, deadline=FAR, publisher=worker)
     with pytest.raises(WouldDeadlock):
         bus.open("q", None, 0.0, deadline=FAR, publisher=workers[2])
+
+
+def test_one_that_goes_on_is_enough_to_stop_looking(bus: Bus) -> None:
+    """A busy group of a thousand must not cost a thousand steps for every request that queues."""
+    group_of(bus, "q", 1_000)
+    for n in range(1_000):
+        answered(bus, "q", Publisher(f"w{n}"), Publisher("caller"))
+    looked_at = 0
+
+    class Looked(dict[Exchange, None]):
+        def __iter__(self) -> Iterator[Exchange]:
+            nonlocal looked_at
+            for exchange in super().__iter__():
+                looked_at += 1
+                yield exchange
+
+    group = bus._router.find("q").group
+    assert group is not None
+    group.active = Looked(group.active)
+    assert open_one(bus).state == "queued"
+    assert looked_at == 1
 
 
 def test_a_request_whose_event_would_park_behind_its_own_handler_is_not_opened(bus: Bus) -> None:
