@@ -182,10 +182,10 @@ def mutate_rows(tree: Path, module: str, tests: Sequence[str], jobs: int) -> lis
 def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.mutation", description=__doc__)
     parser.add_argument("modules", nargs="*", default=MODULES, help="http.cycle ...")
-    parser.add_argument("--tests", nargs="*", default=TESTS, help="directories of tests")
+    parser.add_argument("--tests", nargs="*", default=TESTS, help="tests to run")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
-    tests = [test for test in options.tests if (ROOT / test).is_dir()]
+    tests = [test for test in options.tests if (ROOT / test).exists()]
     tree = SCRATCH / "tree"
     lay_out(tree, options.modules, tests)
     survivors = mutate_functions(tree)
