@@ -10,6 +10,7 @@ from pipebus.engine.actions import Action, Drained, Flush, Wake
 from pipebus.engine.bus_calls import BusCalls
 from pipebus.engine.calls import HttpCall, Outbox, ReadCall, RequestCall
 from pipebus.engine.handlers import Handlers
+from pipebus.engine.invocation import Invocation
 from pipebus.engine.outgoing import Outgoing
 from pipebus.engine.wiring import wire_responders, wire_routes, wire_subscribers
 from pipebus.http.client import ClientCall, ClientConnection, HttpClient
@@ -99,6 +100,11 @@ class Assembly:
     def running(self) -> int:
         """How many invocations have not ended."""
         return len(self._handlers.running)
+
+    @property
+    def invocations(self) -> tuple[Invocation, ...]:
+        """Those that have not ended, oldest first."""
+        return tuple(self._handlers.running)
 
     @property
     def uploads(self) -> int:

@@ -2,6 +2,7 @@
 
 import random  # noqa: TID251 (seeded: a network that can be had again)
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pipebus.engine.actions import Link
@@ -16,14 +17,17 @@ if TYPE_CHECKING:  # a node drives an engine over a network, and a network conne
 WINDOW: Final = 65_536
 """Bytes that a pipe holds when its reader does not read; more are not taken from the writer."""
 
+_FIRST_PORT: Final = 40_000
+
 
 class Faults:
     """How unkind the network is. Seeded: the same seed, the same network.
 
     Each is a probability from 0 (the default) to 1. Per piece of data: `split` (it arrives in
     pieces), `delay` (it arrives up to `longest` seconds late), `stall` (nothing moves that way for
-    up to 100 x `longest`). Per piece as well, on one connection in all: `reset` (both sides lose
-    it) and `half_close` (the sender's FIN follows this piece). Per attempt: `refuse`.
+    up to 100 x `longest` seconds), `reset` (both sides lose the connection and what is under way)
+    and `half_close` (the sender's FIN follows this piece; if it writes on, it gets a reset). Per
+    attempt to connect: `refuse`.
     """
 
     def __init__(
@@ -69,29 +73,38 @@ class Faults:
 
 
 class End:
-    """One end of a pipe: the token of a link. `receive` gives it to an engine or to a test."""
+    """One end of a pipe: the token of a link, or a test's own (`Network.dial`)."""
 
     def __init__(self, pipe: "Pipe", node: "Node | None") -> None:
         self.pipe = pipe
         self.node = node
+        """Whose engine holds this end; None for a test's."""
         self.link: Link | None = None
         self.received = bytearray()
-        """What arrived at an end that no engine holds: a test's."""
+        """What arrived at a test's end."""
         self.reading = True
         """Whether a test's end takes what arrives; see `Network.pause`."""
         self.eof = False
+        """The other side's FIN has been read."""
         self.lost = False
+        """It is closed, or the connection was reset."""
+        self.sent_eof = False
         self.inbox: deque[bytes | None] = deque()
-        """On its way to this end or waiting to be read; None is the FIN."""
+        """Arrived and not read; None is the FIN."""
         self.waiting = 0
+        """Bytes on their way to this end or in its inbox."""
         self.arrives = 0.0
         """When the last piece under way arrives: pieces keep their order."""
-        self.sent_eof = False
 
     @property
     def peer(self) -> "End":
         """The other end."""
         return self.pipe.ends[1] if self is self.pipe.ends[0] else self.pipe.ends[0]
+
+    @property
+    def wants_read(self) -> bool:
+        """Whether whoever holds this end reads now."""
+        return self.reading if self.link is None else self.link.wants_read
 
 
 class Pipe:
@@ -99,7 +112,11 @@ class Pipe:
 
     def __init__(self, near: "Node | None", far: "Node | None") -> None:
         self.ends = (End(self, near), End(self, far))
-        self.closed = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is over for both sides."""
+        return all(end.lost or (end.eof and end.sent_eof) for end in self.ends)
 
 
 class Network:
@@ -110,8 +127,9 @@ class Network:
         self.faults = faults or Faults()
         self._listeners: dict[Address, Node] = {}
         self._names: dict[str, list[str]] = {}
-        self._abandoned: set[str] = set()
+        self._attempts: set[str] = set()
         self.pipes: list[Pipe] = []
+        """Every connection that there was, oldest first."""
 
     def listen(self, address: Address, node: "Node") -> None:
         """Have `node` accept connections to `address`."""
@@ -128,8 +146,14 @@ class Network:
 
     @property
     def open_pipes(self) -> int:
-        """How many connections neither side has closed."""
+        """How many connections are not over for both sides."""
         return sum(1 for pipe in self.pipes if not pipe.closed)
+
+    def cut(self, node: "Node") -> None:
+        """Reset every connection of a node, as the end of its process does."""
+        for pipe in self.pipes:
+            if any(end.node is node and not end.lost for end in pipe.ends):
+                self._reset(pipe)
 
     # --- connecting ----------------------------------------------------------------------------
 
@@ -153,8 +177,9 @@ class Network:
         attempt = wanted.attempt_id
 
         def answer() -> None:
-            if attempt in self._abandoned:
+            if attempt not in self._attempts:  # abandoned
                 return
+            self._attempts.remove(attempt)
             far = self._listeners.get(wanted.address)
             if far is None or self.faults.strikes("refuse"):
                 error = ConnectionRefusedError(f"connection to {wanted.address} refused")
@@ -163,50 +188,62 @@ class Network:
                 return
             self._join(node, far, attempt, tls=wanted.tls)
 
+        self._attempts.add(attempt)
         self.world.at(self._later(), answer)
 
     def abandon(self, attempt_id: str) -> None:
         """Forget an attempt."""
-        self._abandoned.add(attempt_id)
+        self._attempts.discard(attempt_id)
 
     def _join(self, near: "Node", far: "Node", attempt: str, *, tls: bool) -> None:
-        now = self.world.now
         pipe = Pipe(near, far)
-        client = near.engine.connected(attempt, pipe.ends[0], now)
-        if client is None:
-            near.pump()
-            return
-        self.pipes.append(pipe)
-        self._accept(pipe, far, tls=tls)
+        client = near.engine.connected(attempt, pipe.ends[0], self.world.now)
+        assert client is not None, "an attempt is abandoned here before its engine forgets it"
         pipe.ends[0].link = client
+        self._accept(pipe, far, tls=tls)
         near.pump()
         self.flush(client)
 
     def _accept(self, pipe: Pipe, far: "Node", *, tls: bool) -> None:
-        port = 40_000 + len(self.pipes)
+        self.pipes.append(pipe)
         end = pipe.ends[1]
         end.link = far.engine.accepted(
-            client=("127.0.0.1", port), tls=tls, token=end, now=self.world.now
+            client=("127.0.0.1", _FIRST_PORT + len(self.pipes)),
+            tls=tls,
+            token=end,
+            now=self.world.now,
         )
         far.pump()
 
     def dial(self, address: Address, *, tls: bool = False) -> End:
-        """Connect a test itself to a listener: write by `send`, read `End.received`."""
-        far = self._listeners[address]
+        """Connect a test itself: write by `send`, read `End.received`.
+
+        Raises `ConnectionRefusedError` if nobody listens at `address`.
+        """
+        far = self._listeners.get(address)
+        if far is None:
+            msg = f"connection to {address} refused"
+            raise ConnectionRefusedError(msg)
         pipe = Pipe(None, far)
-        self.pipes.append(pipe)
         self._accept(pipe, far, tls=tls)
         return pipe.ends[0]
 
     # --- moving bytes --------------------------------------------------------------------------
 
     def send(self, end: End, data: bytes) -> None:
-        """Send bytes from a test's end."""
-        self._carry(end, data)
+        """Send bytes from a test's end; ignored once it is closed."""
+        if data and not end.lost and not end.sent_eof:
+            self._carry(end, data)
 
     def send_eof(self, end: End) -> None:
         """Shut the sending side of a test's end."""
-        self._fin(end)
+        if not end.lost:
+            self._fin(end)
+
+    def close(self, end: End) -> None:
+        """Close a test's end: a FIN, and whatever still comes for it is answered by a reset."""
+        if not end.lost:
+            self._leave(end)
 
     def pause(self, end: End) -> None:
         """Stop reading at a test's end: the pipe fills, then the other side cannot send."""
@@ -227,15 +264,19 @@ class Network:
         if not isinstance(end, End) or end.link is not link or end.lost:
             return
         node = end.node
-        assert node is not None
-        while (data := link.data_to_send()) and not end.sent_eof:
+        assert node is not None, "only an engine has links"
+        while data := link.data_to_send():
+            if end.sent_eof:  # by a fault: the way out is gone, and this write says so
+                self._reset(end.pipe)
+                break
             room = WINDOW - end.peer.waiting
-            if room <= 0 or end.pipe.closed:
+            if room <= 0:
                 break
             piece = bytes(data[:room])
-            self._carry(end, piece)
+            if not self._carry(end, piece):
+                break
             node.engine.data_sent(link, len(piece), self.world.now)
-        if not link.data_to_send():
+        else:
             self._close(end, link)
         self._deliver(end)
         node.pump()
@@ -247,11 +288,10 @@ class Network:
         elif how is Close.LINGER:
             self._fin(end)
         elif how is Close.AFTER_FLUSH:
-            self._fin(end)
             self._leave(end)
 
-    def _carry(self, end: End, data: bytes) -> None:
-        """Put bytes on their way to the other end."""
+    def _carry(self, end: End, data: bytes) -> bool:
+        """Put bytes on their way to the other end; False if that cost the connection."""
         faults = self.faults
         pieces = [data]
         while len(pieces[-1]) > 1 and faults.strikes("split"):
@@ -262,11 +302,12 @@ class Network:
         for piece in pieces:
             if faults.strikes("reset"):
                 self._reset(end.pipe)
-                return
+                return False
             peer.waiting += len(piece)
             self._schedule(peer, piece)
         if faults.strikes("half_close"):
             self._fin(end)
+        return True
 
     def _fin(self, end: End) -> None:
         if not end.sent_eof:
@@ -274,15 +315,22 @@ class Network:
             self._schedule(end.peer, None)
 
     def _schedule(self, to: End, piece: bytes | None) -> None:
-        to.arrives = max(to.arrives, self._later())
-
         def arrive() -> None:
+            if to.lost:
+                if piece is not None:  # who writes to a closed socket is answered by a reset
+                    self._reset(to.pipe)
+                return
             to.inbox.append(piece)
             self._deliver(to)
             if to.node is not None:
                 to.node.pump()
 
-        self.world.at(to.arrives, arrive)
+        self._in_order(to, arrive)
+
+    def _in_order(self, to: End, action: Callable[[], None]) -> None:
+        """Have `action` happen after all that is under way to an end."""
+        to.arrives = max(to.arrives, self._later())
+        self.world.at(to.arrives, action)
 
     def _later(self) -> float:
         faults, now = self.faults, self.world.now
@@ -292,29 +340,27 @@ class Network:
 
     def _deliver(self, end: End) -> None:
         """Give an end what has arrived, as far as it reads."""
-        link = end.link
-        while end.inbox and not end.lost:
-            if link is None:
-                if end.node is not None:  # accepted, and its engine has not been told yet
-                    return
-                if not end.reading:
-                    return
-            elif not link.wants_read:
-                return
+        while end.inbox and not end.lost and end.wants_read:
             piece = end.inbox.popleft()
-            now = self.world.now
             if piece is None:
-                end.eof = True
-                if link is not None and end.node is not None:
-                    end.node.engine.receive_eof(link, now)
-                self._both_done(end.pipe)
-                continue
-            end.waiting -= len(piece)
-            if link is None:
-                end.received += piece
-            elif end.node is not None:
-                end.node.engine.receive_data(link, piece, now)
-            self._unblock(end.peer)
+                self._read_eof(end)
+            else:
+                self._read(end, piece)
+                self._unblock(end.peer)
+
+    def _read(self, end: End, piece: bytes) -> None:
+        end.waiting -= len(piece)
+        if end.node is None:
+            end.received += piece
+        elif end.link is not None:
+            end.node.engine.receive_data(end.link, piece, self.world.now)
+
+    def _read_eof(self, end: End) -> None:
+        end.eof = True
+        if end.node is None:
+            self._fin(end)  # a test's end closes as soon as the other side has
+        elif end.link is not None:
+            end.node.engine.receive_eof(end.link, self.world.now)
 
     def _unblock(self, end: End) -> None:
         """Let a writer go on whose pipe was full."""
@@ -322,21 +368,19 @@ class Network:
         if link is not None and link.data_to_send():
             self.world.at(self.world.now, lambda: self.flush(link))
 
-    def _both_done(self, pipe: Pipe) -> None:
-        """Close a test's end as well, once it has seen the other's FIN."""
-        for end in pipe.ends:
-            if end.node is None and end.eof and not end.sent_eof:
-                self._fin(end)
-
     def _leave(self, end: End) -> None:
-        """Close one end for good: its engine hears the last word; the other may still read."""
+        """Close one end for good: its engine hears the last word; the other may still read.
+
+        Closing with bytes unread is a reset (RFC 9112 section 9.6), after what is under way.
+        """
+        unread = any(end.inbox)
         self._lose(end)
-        peer = end.peer
-        if peer.lost or peer.node is None:
-            end.pipe.closed = True
+        if unread:
+            self._in_order(end.peer, lambda: self._reset(end.pipe))
+        else:
+            self._fin(end)
 
     def _reset(self, pipe: Pipe) -> None:
-        pipe.closed = True
         for end in pipe.ends:
             end.inbox.clear()
             self._lose(end)

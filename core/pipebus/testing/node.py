@@ -21,9 +21,9 @@ from pipebus.engine.engine import Engine
 from pipebus.engine.host import Start
 from pipebus.engine.invocation import Invocation
 from pipebus.errors import NeedsRuntime
-from pipebus.http.client import AbandonConnect, Connect, Resolve
+from pipebus.http.client import Connect, Resolve
 from pipebus.testing.network import Network
-from pipebus.testing.tasks import StepCancelled, StepTask, Waiting, needs_runtime
+from pipebus.testing.tasks import HINT, StepCancelled, StepTask, Waiting, needs_runtime
 from pipebus.testing.world import World
 
 
@@ -76,7 +76,8 @@ class Node:
             pass
         if not call.done:
             self.engine.abandon(call, self.now())
-            msg = "a thread handler waits: test it with pipebus_asyncio.testing or pipebus_trio"
+            self.pump()
+            msg = "a thread handler waits: " + HINT
             raise NeedsRuntime(msg)
         return call.result()
 
@@ -120,15 +121,23 @@ class Node:
         self.pump()
 
     def run(self) -> bool:
-        """Step every task that can go on; say whether any did."""
+        """Step every task that can go on now, once; say whether any did.
+
+        What they make possible is for the next call, so that tasks which wake each other for ever
+        cannot hold up the world.
+        """
         self.pump()
         ran = False
-        while self._ready:
+        for _ in range(len(self._ready)):
+            if not self._ready:  # a thread handler has run the others while it waited
+                break
             ran = True
             task = self._ready.popleft()
-            task.step()
-            if task.finished:
-                self._tasks.pop(task, None)
+            try:
+                task.step()
+            finally:
+                if task.finished:
+                    self._tasks.pop(task, None)
             self.pump()
         return ran
 
@@ -157,7 +166,7 @@ class Node:
             if isinstance(task, StepTask):
                 self.cancel(task)
         elif isinstance(action, Upload):
-            action.task = self.spawn("upload", self._upload(action), self._no_matter)
+            action.task = self.spawn("upload", self._upload(action), self._note_end)
         elif isinstance(action, Report):
             self.reports.append(action)
         elif isinstance(action, Drained):
@@ -167,15 +176,17 @@ class Node:
         elif isinstance(action, Connect):
             self.network.connect(self, action)
         else:
-            self._abandon(action)
+            self.network.abandon(action.attempt_id)
 
-    def _abandon(self, action: AbandonConnect) -> None:
-        self.network.abandon(action.attempt_id)
+    def _note_end(self, value: Any, error: BaseException | None) -> None:
+        """Take the end of a task that has told the engine itself what became of it.
 
-    def _no_matter(self, value: Any, error: BaseException | None) -> None:
-        """Take the end of a task that has told the engine itself what became of it."""
+        Its own exceptions have been dealt with; what is left is a test's, such as pytest's.
+        """
         if isinstance(error, NeedsRuntime):
             self.problems.append(error)
+        elif error is not None and not isinstance(error, StepCancelled):
+            raise error
 
     def _run(self, invocation: Invocation) -> None:
         if invocation.mode != "inline":  # a thread's function is one step: it cannot be suspended
@@ -219,10 +230,13 @@ class Node:
             await self._send_body(body)
 
     def _failed(self, invocation: Invocation, error: Exception) -> None:
-        wanted = error if isinstance(error, NeedsRuntime) else needs_runtime(invocation.name, error)
-        if isinstance(wanted, NeedsRuntime):
-            self.problems.append(wanted)
+        self._note_problem(invocation, error)
         self.engine.fail(invocation, error, self.now())
+
+    def _note_problem(self, invocation: Invocation, error: Exception) -> None:
+        wanted = error if isinstance(error, NeedsRuntime) else needs_runtime(invocation.name, error)
+        if wanted is not None:
+            self.problems.append(wanted)
 
     async def _send_body(self, body: OutgoingBody) -> None:
         engine, invocation = self.engine, body.invocation
@@ -234,19 +248,14 @@ class Node:
                 if room is not None:
                     await self._wait(room)
         except Exception as error:  # noqa: BLE001 (the engine's to answer)
-            self._failed_body(invocation, error)
+            self._note_problem(invocation, error)
+            engine.body_failed(invocation, error, self.now())
         else:
             engine.body_end(invocation, self.now())
         finally:
             close = getattr(iterator, "aclose", None)
             if close is not None:
                 await close()
-
-    def _failed_body(self, invocation: Invocation, error: Exception) -> None:
-        wanted = error if isinstance(error, NeedsRuntime) else needs_runtime(invocation.name, error)
-        if isinstance(wanted, NeedsRuntime):
-            self.problems.append(wanted)
-        self.engine.body_failed(invocation, error, self.now())
 
     async def _upload(self, upload: Upload) -> None:
         engine, call = self.engine, upload.call
@@ -269,8 +278,6 @@ class Node:
 
     def _ended(self, invocation: Invocation, error: BaseException | None) -> None:
         if isinstance(error, NeedsRuntime):
-            self.problems.append(error)
             self.engine.fail(invocation, error, self.now())
-        elif error is not None and not isinstance(error, StepCancelled):
-            raise error
         self.engine.ended(invocation, self.now())
+        self._note_end(None, error)

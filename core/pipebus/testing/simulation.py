@@ -27,9 +27,10 @@ _PATIENT: Final = Timeouts(connect=None, write=None, read=None, pool=None, total
 
 
 class SimulatedCall:
-    """A request under way: `done`, then `response` or `error`."""
+    """A request under way: `done`, then `response` or `error`; `cancel` calls it off."""
 
-    def __init__(self, call: HttpCall) -> None:
+    def __init__(self, app: "Simulation", call: HttpCall) -> None:
+        self._app = app
         self._call = call
 
     @property
@@ -51,6 +52,13 @@ class SimulatedCall:
         response: ClientResponse = self._call.result()
         return response
 
+    def cancel(self) -> None:
+        """Call it off, as a client does that goes away: its connection is reset."""
+        app = self._app
+        app.client.engine.abandon(self._call, app.world.now)
+        app.client.pump()
+        app.settle()
+
 
 class Simulation:
     """Runs a pipeline without sockets, event loop or waiting, in virtual time.
@@ -64,7 +72,9 @@ class Simulation:
             app.advance(30)
             assert call.response.status == 504
 
-    `events` holds every event so far. `exit` checks that nothing is left behind.
+    `events` holds every event so far. Leaving it drains the server, ends what `Limits.grace` did
+    not suffice for, and raises `AssertionError` if anything is left behind even then (see
+    `left_behind`), such as a handler that swallows its cancellation; `check=False` lets it be.
     """
 
     def __init__(
@@ -79,13 +89,19 @@ class Simulation:
         faults: Faults | None = None,
         wall: float = 1_700_000_000.0,
         record: bool = True,
+        check: bool = True,
     ) -> None:
+        """`wall`: what the server's calendar says at first, in seconds since the epoch (UTC).
+
+        `record=False` keeps no `events`: for long runs.
+        """
         self.world = World()
         self.network = Network(self.world, faults)
         wire = wire or H11Codec()
         now = self.world.now
         self._pipeline = pipeline
         self._state = state
+        self._check = check
         self._manager: Any = None
         self.engine = Engine(
             pipeline,
@@ -135,14 +151,22 @@ class Simulation:
         self.drain()
         if self._manager is not None:
             self._step("lifespan", self._manager.__aexit__(None, None, None))
+        if self._check:
+            rest = {what: count for what, count in left_behind(self.engine).items() if count}
+            running = [str(invocation) for invocation in self.engine.invocations]
+            assert not rest, f"left behind: {rest} {running}"
 
     def drain(self) -> None:
-        """Drain the server as SIGTERM does, and let the time pass that it takes."""
+        """Drain the server as SIGTERM does, and let the time pass that it takes.
+
+        What is open afterwards is cut, as the end of a process does; client and upstreams go, too.
+        """
         self.network.close_listeners(self.server)
         self.engine.drain(self.world.now)
         self.server.pump()
         limits = self.engine.limits
         self.run_until(lambda: self.server.drained, limits.grace + limits.linger_timeout + 1.0)
+        self.network.cut(self.server)
         for node in (self.client, *self._upstreams):
             node.engine.close(self.world.now)
         self.settle()
@@ -176,7 +200,7 @@ class Simulation:
         call = self.client.engine.http(request, self.world.now, timeouts=_PATIENT, on_bus=False)
         self.client.pump()
         self.settle()
-        return SimulatedCall(call)
+        return SimulatedCall(self, call)
 
     def request(
         self,
@@ -288,7 +312,8 @@ class Simulation:
 def left_behind(engine: Engine) -> dict[str, int]:
     """Count what an engine still holds; all zero after everything has ended.
 
-    Keys: exchanges, in_flight, connections, body_bytes, invocations, uploads, timers.
+    Keys: exchanges, in_flight, connections, body_bytes, invocations, uploads, client (calls and
+    connections of the HTTP client), timers.
     """
     return {
         "exchanges": engine.bus.open_exchanges,
@@ -297,5 +322,6 @@ def left_behind(engine: Engine) -> dict[str, int]:
         "body_bytes": engine.admission.bodies.held,
         "invocations": engine.running,
         "uploads": engine.uploads,
+        "client": engine.client.unfinished,
         "timers": len(engine.timers),
     }

@@ -68,14 +68,14 @@ class StepTask:
         where = where_it_waits(self._coroutine)
         self._coroutine.close()
         kind = type(yielded).__name__
-        self._end(None, NeedsRuntime(f"{self.name} awaits a {kind} at {where}: {_HINT}"))
+        self._end(None, NeedsRuntime(f"{self.name} awaits a {kind} at {where}: {HINT}"))
 
     def _end(self, value: Any, error: BaseException | None) -> None:
         self.finished = True
         self._done(value, error)
 
 
-_HINT = (
+HINT = (
     "here it may await only what its context gives;"
     " test it with pipebus_asyncio.testing or pipebus_trio.testing"
 )
@@ -112,6 +112,6 @@ def needs_runtime(name: str, error: BaseException) -> NeedsRuntime | None:
         if "site-packages" not in frame.filename and "/lib/python" not in frame.filename
     ]
     frame = (own or frames)[-1]
-    wanted = NeedsRuntime(f"{name} needs an event loop at {frame.filename}:{frame.lineno}: {_HINT}")
+    wanted = NeedsRuntime(f"{name} needs an event loop at {frame.filename}:{frame.lineno}: {HINT}")
     wanted.__cause__ = error
     return wanted
