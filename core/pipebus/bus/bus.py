@@ -120,7 +120,9 @@ class Bus(PubSub):
                 self._check_wait(sub, event, publisher)
         exchange = Exchange(event, deadline, self, group, publisher, owner, timed)
         self._admit(exchange, now, nested=cause is not None)
-        self._deliver(route, event, publisher)
+        self.counts.published += 1
+        if route.subscriptions:
+            self._deliver(route, event, publisher)
         return exchange
 
     def start_reply(self, exchange: Exchange, now: float) -> bool:

@@ -154,7 +154,9 @@ class PubSub:
         for sub in route.blocking:
             if len(sub.queue) >= sub.maxsize:
                 self._check_wait(sub, event, publisher)
-        self._deliver(route, event, publisher)
+        self.counts.published += 1
+        if route.subscriptions:
+            self._deliver(route, event, publisher)
         return event
 
     def publish_nowait(
@@ -179,7 +181,9 @@ class PubSub:
             if len(sub.queue) >= sub.maxsize and self._would_park(sub, event):
                 msg = f"the queue of {sub.pattern!r} is full"
                 raise WouldBlock(msg)
-        self._deliver(route, event, publisher)
+        self.counts.published += 1
+        if route.subscriptions:
+            self._deliver(route, event, publisher)
         return event
 
     def withdraw(self, publisher: Publisher, reason: str, now: float) -> None:
@@ -297,7 +301,6 @@ class PubSub:
         return sub.filter is None or sub.filter.passes(event)
 
     def _deliver(self, route: Route, event: Event, publisher: Publisher) -> None:
-        self.counts.published += 1
         for sub in route.subscriptions:
             if sub.filter is not None and not sub.filter.passes(event):
                 continue
