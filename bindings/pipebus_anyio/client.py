@@ -1,13 +1,11 @@
 """`Client`: the HTTP client for programs without a server."""
 
 import ssl
-from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self
+from typing import Final, NoReturn, Self
 
 from pipebus.engine.engine import Engine
-from pipebus.engine.host import Start
 from pipebus.engine.http_calls import TaskClient
 from pipebus.limits import ClientLimits, Timeouts
 from pipebus.pipeline.declare import Pipeline
@@ -20,24 +18,11 @@ from pipebus_anyio.tls import StrPath
 class _Closed:
     """The host of a client outside its block."""
 
-    def _refuse(self) -> NoReturn:
+    def _refuse(self, *_: object) -> NoReturn:
         msg = "a Client works inside its block: `async with Client() as client:`"
         raise RuntimeError(msg)
 
-    def now(self) -> float:
-        self._refuse()
-
-    def pump(self) -> None:
-        self._refuse()
-
-    def call(self, _start: Start) -> Coroutine[Any, Any, Any]:
-        self._refuse()
-
-    def call_from_thread(self, _start: Start) -> Any:
-        self._refuse()
-
-    def run_in_loop(self, _action: Callable[[float], Any]) -> Any:
-        self._refuse()
+    now = pump = call = call_from_thread = run_in_loop = _refuse
 
 
 _CLOSED: Final = _Closed()
@@ -77,7 +62,7 @@ class BaseClient(TaskClient):
         self._stack = AsyncExitStack()
 
     def _new_runtime(self) -> Runtime:
-        raise NotImplementedError
+        raise NotImplementedError  # by pipebus_asyncio and pipebus_trio
 
     async def __aenter__(self) -> Self:
         if self._host is not _CLOSED:

@@ -189,6 +189,11 @@ class Host:
         self._engine.close(self.now())
         self.pump()
 
+    @property
+    def threads(self) -> list[str]:
+        """The names of handlers whose threads run still."""
+        return sorted(invocation.name for invocation in list(self._runner.threads))
+
     async def wait_drained(self) -> None:
         """Wait until the drain is over."""
         waiter = self._runtime.new_waiter()

@@ -29,12 +29,14 @@ class Runner:
     result, and `ended` alone settles what it leaves.
     """
 
-    __slots__ = ("_engine", "_host", "_limiter", "_runtime")
+    __slots__ = ("_engine", "_host", "_limiter", "_runtime", "threads")
 
     def __init__(self, host: "Host", engine: Engine, runtime: Runtime) -> None:
         self._host = host
         self._engine = engine
         self._runtime = runtime
+        self.threads: dict[Invocation, None] = {}
+        """Whose threads run; one that was abandoned stays until its call returns."""
         # The engine bounds threads per responder (`Limits.thread_concurrency`). A second bound
         # here could make an invocation that the engine calls running wait without its knowing.
         self._limiter = anyio.CapacityLimiter(math.inf)
@@ -98,6 +100,7 @@ class Runner:
         engine, host = self._engine, self._host
         try:
             if engine.begin(invocation, host.now()):
+                self.threads[invocation] = None
                 # Abandoned only when the runtime exits: until then a cancelled invocation's
                 # task waits for its thread, and so `ended` frees the slot when it is true.
                 result, error = await anyio.to_thread.run_sync(
@@ -119,6 +122,8 @@ class Runner:
             return invoke(self._engine, self._host, invocation), None
         except BaseException as error:  # noqa: BLE001 (carried over to the loop)
             return None, error
+        finally:
+            self.threads.pop(invocation, None)
 
     async def _stream_and_end(self, body: OutgoingBody) -> None:
         try:

@@ -1,5 +1,6 @@
 """`serve`: a pipeline's engine, its driver and its listeners, from start to drained."""
 
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -20,6 +21,8 @@ from pipebus_anyio.options import Options
 from pipebus_anyio.runtime import Runtime
 from pipebus_anyio.streams import StreamsDriver
 from pipebus_anyio.tls import client_contexts, server_context
+
+logger = logging.getLogger("pipebus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,11 @@ async def hosted(
         finally:
             driver.stop_accepting()
             host.close()
+    if host.threads:
+        # Abandoned: a thread cannot be ended, and the interpreter waits for it at its own exit.
+        logger.error("threads that did not end: %s", ", ".join(host.threads))
+        if runtime.on_stuck is not None:
+            runtime.on_stuck(host.threads)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ loop whose clock jumps to the next deadline whenever nothing else can run: a tim
 no time. A thread is not seen by that clock: while one runs, time may jump past what waits for it.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.client import BaseClient, within
 from pipebus_anyio.memory import MemoryNetwork, MemoryTransport
 from pipebus_anyio.options import Options
+from pipebus_anyio.runtime import Runtime
 from pipebus_anyio.server import Server, Surroundings, serve
 
 __all__ = ["MemoryNetwork", "MemoryTransport", "client_in", "serve_in"]
@@ -32,7 +34,10 @@ def surroundings(network: MemoryNetwork, id_prefix: str) -> Surroundings:
 
 
 def serve_in(
-    new_runtime: Any, pipeline: Pipeline[Any], network: MemoryNetwork, options: Options
+    new_runtime: Callable[[], Runtime],
+    pipeline: Pipeline[Any],
+    network: MemoryNetwork,
+    options: Options,
 ) -> AbstractAsyncContextManager[Server]:
     """Serve a pipeline within a network in memory."""
     return serve(new_runtime, pipeline, options, surroundings(network, "t-"))

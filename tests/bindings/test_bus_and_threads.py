@@ -274,7 +274,7 @@ async def test_a_thread_runs_on_after_its_timeout_and_keeps_its_slot(
 
 
 async def test_a_thread_that_does_not_end_is_abandoned_at_the_exit(
-    stack: Stack, pipeline: Pipeline[None]
+    stack: Stack, pipeline: Pipeline[None], caplog: pytest.LogCaptureFixture
 ) -> None:
     held = InThread(pipeline)
     try:
@@ -284,6 +284,8 @@ async def test_a_thread_that_does_not_end_is_abandoned_at_the_exit(
         ):
             assert (await client.ask(get("/held"))).status == 504
         assert server.engine.running == 0
+        (record,) = caplog.records
+        assert "held" in record.getMessage()
     finally:
         held.go_on.set()
 

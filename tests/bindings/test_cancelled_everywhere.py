@@ -7,6 +7,7 @@ each n until a run has no n-th wait any more.
 
 import importlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from functools import partial
 from typing import Any
 
 import anyio
@@ -56,19 +57,17 @@ class Stepped:
         self.waits = waits
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        send: Callable[[], Any] = lambda: self.coroutine.send(None)  # noqa: E731
+        step = partial(self.coroutine.send, None)
         while True:
             try:
-                message = send()
+                message = step()
             except StopIteration as end:
                 return end.value
             self.waits()
             try:
-                value = yield message
+                step = partial(self.coroutine.send, (yield message))
             except BaseException as error:  # noqa: BLE001 (handed on)
-                send = lambda error=error: self.coroutine.throw(error)  # noqa: E731
-            else:
-                send = lambda value=value: self.coroutine.send(value)  # noqa: E731
+                step = partial(self.coroutine.throw, error)
 
 
 def stepping(base: type[Any], steps: Steps) -> Callable[[], Runtime]:

@@ -282,17 +282,20 @@ async def test_leaving_the_block_cancels_calls_and_closes(stack: Stack) -> None:
         await server.rest()
 
     failed: list[BaseException] = []
-    async with answering(handle) as url, anyio.create_task_group() as tasks:
-        async with stack.client() as client:
+    async with (
+        answering(handle) as url,
+        anyio.create_task_group() as tasks,
+        stack.client() as client,
+    ):
 
-            async def call() -> None:
-                try:
-                    await client.get(url)
-                except Exception as error:  # noqa: BLE001 (looked at below)
-                    failed.append(error)
+        async def call() -> None:
+            try:
+                await client.get(url)
+            except Exception as error:  # noqa: BLE001 (looked at below)
+                failed.append(error)
 
-            tasks.start_soon(call)
-            await anyio.wait_all_tasks_blocked()
+        tasks.start_soon(call)
+        await anyio.wait_all_tasks_blocked()
     assert len(failed) == 1
 
 
