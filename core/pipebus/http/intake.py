@@ -15,9 +15,9 @@ from pipebus.http.server_events import (
     BodyComplete,
     BodyReceived,
     Close,
+    Done,
     HalfClosed,
     HeadReceived,
-    PeerGone,
     Writable,
 )
 from pipebus.http.session import (
@@ -87,6 +87,8 @@ class Intake(Answers):
                 self._head(session, event.head, now)
             elif isinstance(event, BodyComplete):
                 self._body_complete(session, event.body, now)
+            elif isinstance(event, Done):
+                pass  # nothing new: the request ends when its answer has left (`_advance`)
             elif isinstance(event, BodyReceived):
                 self._body_received(session, event.data, now)
             elif isinstance(event, Writable):
@@ -97,9 +99,8 @@ class Intake(Answers):
                     self._watch_half_close(session, now)
             elif isinstance(event, Bad):
                 self._bad(session, event, now)
-            elif isinstance(event, PeerGone):
+            else:
                 self._peer_gone(session, now)
-            # `Done` says nothing new: the request ends when its answer has left (`_advance`)
 
     def _advance(self, session: Session, now: float) -> bool:
         """Finish a request whose answer is out and let the next one in; True if one was."""
