@@ -19,6 +19,7 @@ ConnectionEvent = ResponseHead | bytes | Complete | ClientError
 """A final head, a piece of the body (never empty), the end, or why there will be none."""
 
 
+_TOO_LARGE: Final = frozenset({413, 431})
 _fold: Final = re.compile(rb"[ \t]*\r\n[ \t]+")
 
 
@@ -38,6 +39,6 @@ def as_client_error(error: RemoteProtocolError) -> ClientError:
     """Say as a client's error what the shared readers found wrong with a response."""
     if isinstance(error, ClientError):
         return error
-    if error.status_hint == 431:
-        return ResponseTooLarge(f"the response's head is too large: {error}")
+    if error.status_hint in _TOO_LARGE:
+        return ResponseTooLarge(f"the response is too large: {error}")
     return UpstreamProtocolError(f"the server broke HTTP: {error}")
