@@ -138,6 +138,10 @@ class Intake(Answers):
         if not len(self._routes):
             self._refuse(session, "no_routes", now)
             return
+        if not session.tls and target[:8].lower() == "https://":
+            # A secured connection is what the scheme asks for (RFC 9110 section 7.4).
+            self._refuse(session, "misdirected", now)
+            return
         found = self._routes.match(head.method, _path_of(target))
         if isinstance(found, Match):
             self._accept(session, head, found, now)

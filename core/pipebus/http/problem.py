@@ -53,6 +53,7 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
         "a dot segment, a broken escape, bytes that are no UTF-8, or NUL in the path",
         400,
     ),
+    Situation("misdirected", "an absolute `https` target on a connection without TLS", 421),
     Situation("no_routes", "a pipeline without any route", 503, retry_after=True),
     Situation(
         "malformed",
