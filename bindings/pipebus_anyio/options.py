@@ -39,8 +39,6 @@ class ServeOptions(TypedDict, total=False):
     """What moves bytes; `"auto"` (default) is the fastest that the system supports."""
     unix_mode: int | None
     """Permissions of UNIX sockets; None (default): by the umask."""
-    debug: bool
-    """Check the calls into the engine (default False)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +54,6 @@ class Options:
     wire: str = "auto"
     driver: str = "auto"
     unix_mode: int | None = None
-    debug: bool = False
 
     def new_wire(self) -> WireCodec:
         """Return the codec; raises `ValueError` for a name that is none."""
