@@ -117,6 +117,20 @@ def test_an_absolute_target_is_routed_by_its_path() -> None:
     assert peer.statuses[0] in (404, 405)
 
 
+@pytest.mark.parametrize(("scheme", "tls"), [("https", False), ("https", True), ("http", True)])
+def test_a_target_that_asks_for_https_is_answered_on_tls_only(scheme: str, tls: bool) -> None:
+    world, _ = served()
+    session = world.dispatch.opened("", tls, None, world.now)
+    peer = Peer(world, session)
+    world.peers[session.publisher.name] = peer
+    peer.send(f"GET {scheme}://h/a HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+    if scheme == "https" and not tls:
+        assert peer.statuses == [421]
+    else:
+        world.reply()
+        assert peer.statuses == [200]
+
+
 def test_a_pipeline_without_a_route_says_try_again() -> None:
     world = World(retry_after=7)
     peer = world.connect()
