@@ -1,6 +1,6 @@
 """The half of mutation testing that is ours: a table with one row less, and nothing else changed."""
 
-from tests.mutation.__main__ import describe_function, rows
+from tests.mutation.__main__ import describe_function, rows, without_wording
 
 SOURCE = '''"""Ä table."""
 
@@ -37,3 +37,11 @@ def test_each_row_is_dropped_once() -> None:
 def test_a_mutant_is_named_by_its_function() -> None:
     assert describe_function("pipebus.a.xǁLeaseǁ__init____mutmut_9") == "pipebus.a.Lease.__init__"
     assert describe_function("pipebus.a.x_parse__mutmut_12") == "pipebus.a.parse"
+
+
+def test_only_the_wording_of_an_error_is_passed_over() -> None:
+    line = 'raise RemoteProtocolError("too large", 413)'
+    assert without_wording(line) == without_wording(
+        'raise RemoteProtocolError("XXtoo largeXX", 413)'
+    )
+    assert without_wording(line) != without_wording('raise RemoteProtocolError("too large", 414)')
