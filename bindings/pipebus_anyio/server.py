@@ -27,13 +27,15 @@ logger = logging.getLogger("pipebus")
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a test replaces: the network, the wall clock, and what makes ids."""
+    """What tests and measurements replace: network, wall clock, what makes ids, the engine."""
 
     network: Network | None = None
     """None: sockets."""
     wall: Callable[[], float] = time.time
     id_prefix: str = ""
     """Of every id; empty: random, so that ids of two processes differ."""
+    new_engine: Callable[..., Engine] = Engine
+    """What makes the engine: a subclass that reads clocks, which the core may not."""
 
 
 REAL: Final = Surroundings()
@@ -104,7 +106,7 @@ async def hosted(
     options.driver_name()
     wire = options.new_wire()
     async with new_runtime() as runtime:
-        engine = Engine(
+        engine = surroundings.new_engine(
             pipeline,
             wire=wire,
             id_prefix=surroundings.id_prefix or f"{secrets.token_hex(4)}-",
