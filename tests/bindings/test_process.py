@@ -144,15 +144,16 @@ def test_the_hard_end(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapture
     assert "one, two" in caplog.text
 
 
-def child(stack: Stack, handler: str) -> subprocess.Popen[str]:
+def child(stack: Stack, handler: str, *, thread: bool = False) -> subprocess.Popen[str]:
     """Start a process that calls `run` and prints its port."""
     program = f"""
         import anyio
+        import time
         from pipebus import Limits, Pipeline, Request, Response
         from pipebus_{stack.runtime} import run
         pipeline = Pipeline("child")
-        @pipeline.route("GET /")
-        async def handler(request: Request) -> Response:
+        @pipeline.route("GET /", thread={thread})
+        {"def" if thread else "async def"} handler(request: Request) -> Response:
             {handler}
         run(
             pipeline,
@@ -198,3 +199,19 @@ async def test_run_ends_by_systemexit_after_two_signals(stack: Stack) -> None:
             out, _ = running_child.communicate(timeout=20)
 
         assert (running_child.returncode, out) == (143, "")
+
+
+@pytest.mark.anyio
+async def test_a_thread_that_will_not_end_does_not_hold_the_process(stack: Stack) -> None:
+    handler = "print('running', flush=True); time.sleep(60)"
+    with child(stack, handler, thread=True) as running_child:
+        assert running_child.stdout is not None
+        port = int(running_child.stdout.readline())
+        async with peer(("127.0.0.1", port)) as client:
+            await client.send(get("/"))
+            assert running_child.stdout.readline() == "running\n"
+            running_child.send_signal(signal.SIGTERM)
+            running_child.send_signal(signal.SIGINT)
+            _, err = running_child.communicate(timeout=20)
+        assert running_child.returncode == 70
+        assert "threads that did not end: handler" in err
