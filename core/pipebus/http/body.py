@@ -53,7 +53,7 @@ class BodyReader:
 
     def __init__(self, framing: Framing) -> None:
         self.framing = framing
-        self.complete: bool = framing.kind in _KNOWN and framing.length == 0
+        self.complete: bool = framing.length == 0 and framing.kind in _KNOWN
         self.max_size: int | None = None
         """Most decoded bytes of a chunked body; the other kinds' lengths are known before."""
         self.received = 0

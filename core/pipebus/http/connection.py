@@ -82,7 +82,11 @@ class Connection(Timed):
         """Set the read timer, INFINITY for none."""
         self._read_deadline = deadline
         self._read_reason = reason
-        self._arm()
+        if deadline < self._write_deadline:
+            self.deadline = deadline
+            self.deadline_reason = reason
+        else:
+            self._arm()
 
     def _arm(self) -> None:
         if self._write_deadline < self._read_deadline:

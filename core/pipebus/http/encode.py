@@ -64,11 +64,13 @@ def response_head(
     `framing` `length` and `chunked` write their field, other kinds none; `connection`: b"close",
     b"keep-alive" or b"" for none. Does not check `fields`: see `check_fields`.
     """
-    parts = [b"%b: %b\r\n" % field for field in fields]
-    parts.insert(0, status_line(status))
-    parts.append(b"date: %b\r\n" % date)
-    _end_head(parts, framing, connection)
-    return b"".join(parts)
+    return b"%b%bdate: %b\r\n%b%b" % (
+        status_line(status),
+        b"".join([b"%b: %b\r\n" % field for field in fields]),
+        date,
+        _framing_line(framing),
+        b"connection: %b\r\n\r\n" % connection if connection else b"\r\n",
+    )
 
 
 def request_head(
@@ -84,18 +86,20 @@ def request_head(
 
     An empty POST wants `Framing("length", 0)` (RFC 9110 section 8.6).
     """
-    parts = [b"%b %b HTTP/1.1\r\nhost: %b\r\n" % (method, target, host)]
-    parts += [b"%b: %b\r\n" % field for field in fields]
-    _end_head(parts, framing, connection)
-    return b"".join(parts)
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b" % (
+        method,
+        target,
+        host,
+        b"".join([b"%b: %b\r\n" % field for field in fields]),
+        _framing_line(framing),
+        b"connection: %b\r\n\r\n" % connection if connection else b"\r\n",
+    )
 
 
-def _end_head(parts: list[bytes], framing: Framing, connection: bytes) -> None:
+def _framing_line(framing: Framing) -> bytes:
     if framing.kind == "length":
-        parts.append(b"content-length: %d\r\n" % framing.length)
-    elif framing.kind == "chunked":
-        parts.append(b"transfer-encoding: chunked\r\n")
-    parts.append(b"connection: %b\r\n\r\n" % connection if connection else b"\r\n")
+        return b"content-length: %d\r\n" % framing.length
+    return b"transfer-encoding: chunked\r\n" if framing.kind == "chunked" else b""
 
 
 def chunk(data: bytes) -> bytes:

@@ -29,23 +29,14 @@ UNTIL_CLOSE: Final = Framing("until_close")
 _MAX_DIGITS: Final = 18
 """Of a Content-Length: it then fits a signed 64-bit integer wherever it goes next."""
 
-_LENGTH: Final = re.compile(rb"[0-9]+").fullmatch
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _BODILESS: Final = frozenset({204, 304})
-
-
-def request_framing(head: RequestHead) -> Framing:
-    """Find how a request's body ends; raises `RemoteProtocolError` (400, 501)."""
-    lengths, codings = _framing_fields(head.headers)
-    if lengths is None and codings is None:
-        return NO_BODY
-    return judge_request(head.http_version, lengths or [], codings or [])
 
 
 def response_framing(head: ResponseHead, request_method: str) -> Framing:
     """Find how a response's body ends; raises `RemoteProtocolError`."""
     lengths, codings = _framing_fields(head.headers)
-    framing = judge_response(head.http_version, lengths or [], codings or [])
+    framing = judge_response(head.http_version, lengths, codings)
     return NO_BODY if has_no_body(head.status, request_method) else framing
 
 
@@ -120,14 +111,14 @@ def expects_continue(head: RequestHead) -> bool:
     return False
 
 
-def _framing_fields(headers: RawHeaders) -> tuple[list[bytes] | None, list[bytes] | None]:
-    lengths: list[bytes] | None = None
-    codings: list[bytes] | None = None
+def _framing_fields(headers: RawHeaders) -> tuple[list[bytes], list[bytes]]:
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
     for name, value in headers:
         if name == b"content-length":
-            lengths = [value] if lengths is None else [*lengths, value]
+            lengths.append(value)
         elif name == b"transfer-encoding":
-            codings = [value] if codings is None else [*codings, value]
+            codings.append(value)
     return lengths, codings
 
 
@@ -143,7 +134,7 @@ def _length(values: list[bytes]) -> Framing:
     # RFC 9110 section 8.6 lets a recipient reject repeated values even where they are equal.
     if len(values) > 1:
         raise RemoteProtocolError("more than one Content-Length")
-    if _LENGTH(values[0]) is None:
+    if not values[0].isdigit():
         raise RemoteProtocolError("malformed Content-Length")
     if len(values[0]) > _MAX_DIGITS:
         raise RemoteProtocolError("this Content-Length is beyond any limit", 413)

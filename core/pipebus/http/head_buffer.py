@@ -23,10 +23,12 @@ class HeadBuffer:
 
     __slots__ = (
         "_data", "_empty_lines", "_line_known", "_lines", "_max_fields", "_max_head", "_max_line",
-        "_requests", "_scanned", "_start",
+        "_requests", "_scanned", "_start", "held",
     )  # fmt: skip
 
     def __init__(self, *, max_head: int, max_fields: int, max_request_line: int | None) -> None:
+        self.held = 0
+        """Bytes that are held."""
         self._max_head = max_head
         self._max_fields = max_fields
         self._requests = max_request_line is not None
@@ -41,21 +43,22 @@ class HeadBuffer:
 
     def __len__(self) -> int:
         """Count the bytes that are held."""
-        return len(self._data) - self._start
+        return self.held
 
     def append(self, data: bytes) -> None:
         """Add what was received."""
-        held = self._data
-        if self._start == len(held):
+        before = self._data
+        if self.held == 0:
             self._data = data
             self._scanned = self._start = 0
-        elif isinstance(held, bytearray):
-            held += data
+        elif isinstance(before, bytearray):
+            before += data
         else:
-            self._data = bytearray(memoryview(held)[self._start :])
+            self._data = bytearray(memoryview(before)[self._start :])
             self._data += data
             self._scanned -= self._start
             self._start = 0
+        self.held += len(data)
 
     def next_head(self) -> bytes | None:
         """Cut and return the next complete head, blank line included; None: not here yet."""
@@ -63,7 +66,8 @@ class HeadBuffer:
         start = self._start
         if self._requests and data.startswith(b"\r\n", start):
             start = self._skip_empty_lines()
-        end = data.find(b"\r\n\r\n", max(start, self._scanned - 3))
+        scanned = self._scanned
+        end = data.find(b"\r\n\r\n", scanned - 3 if scanned > start + 3 else start)
         if end < 0:
             self._check_partial()
             return None
@@ -76,16 +80,15 @@ class HeadBuffer:
             or (size > self._max_line + 1 and self._line_too_long())
         ):
             raise self._refusal(end)
-        head = bytes(data[start:end])
+        head = data[start:end]
         self._cut(end)
-        return head
+        return head if isinstance(head, bytes) else bytes(head)
 
     def take(self) -> bytes:
         """Remove and return everything held: the body's beginning, after a head was cut."""
-        data = self._data
-        rest = bytes(memoryview(data)[self._start :]) if self._start else bytes(data)
-        self.clear()
-        return rest
+        rest = self._data[self._start :] if self._start else self._data
+        self._cut(len(self._data))
+        return rest if isinstance(rest, bytes) else bytes(rest)
 
     def clear(self) -> None:
         """Throw away everything held."""
@@ -93,7 +96,8 @@ class HeadBuffer:
 
     def _cut(self, end: int) -> None:
         data = self._data
-        if end == len(data):
+        self.held = len(data) - end
+        if self.held == 0:
             self._data = b""
             end = 0
         elif isinstance(data, bytearray):
@@ -106,6 +110,7 @@ class HeadBuffer:
     def _skip_empty_lines(self) -> int:
         while self._data.startswith(b"\r\n", self._start):
             self._start += 2
+            self.held -= 2
             self._empty_lines += 1
             if self._empty_lines > MAX_EMPTY_LINES:
                 raise RemoteProtocolError("too many empty lines before a request")
@@ -125,7 +130,7 @@ class HeadBuffer:
         """Look at what is new of a head that is not complete."""
         data = self._data
         start = self._start
-        size = len(data) - start
+        size = self.held
         if size == 0:
             return
         if self._requests and self._scanned == start and _begins_request(data, start) is None:

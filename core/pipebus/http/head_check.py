@@ -2,14 +2,14 @@
 
 A codec normalises (h11 folds equal Content-Lengths into one, takes a bare LF for a line end and
 unfolds obs-fold) and another reader on the path may not: what could be read in two ways is
-refused here, for every codec alike.
+refused here, for every codec alike; so is a request's framing found here, from the bytes.
 """
 
 import re
 from typing import Final
 
 from pipebus.errors import RemoteProtocolError
-from pipebus.http.framing import judge_request, judge_response
+from pipebus.http.framing import NO_BODY, Framing, judge_request, judge_response
 from pipebus.http.wire import HTTP_10, HTTP_11
 
 _TCHAR: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
@@ -36,22 +36,22 @@ _host: Final = re.compile(rb"\r\nhost:[ \t]*+" + _AUTHORITY + rb"[ \t]*+\r\n").m
 _absolute: Final = re.compile(
     rb"[a-z][a-z0-9+\-.]*+://(?![/:?]|$)" + _AUTHORITY + rb"(?:[/?].*)?"
 ).fullmatch
+_plain_length: Final = re.compile(rb"\r\ncontent-length:[ \t]*+([0-9]{1,9})[ \t]*+\r\n").match
 _lengths: Final = re.compile(rb"\r\ncontent-length:[ \t]*+([^\r]*)").findall
 _codings: Final = re.compile(rb"\r\ntransfer-encoding:[ \t]*+([^\r]*)").findall
 
 
-def check_request_head(data: bytes) -> None:
-    """Refuse a request head that is malformed or ambiguous.
+def check_request_head(data: bytes) -> Framing:
+    """Refuse a request head that is malformed or ambiguous, and return how its body ends.
 
-    `data` ends with the blank line. Raises `RemoteProtocolError` with 400, 501 or 505.
+    `data` ends with the blank line. Raises `RemoteProtocolError` with 400, 413, 501 or 505.
     """
     match = _request_head(data)
     if match is None:
         raise _request_fault(data)
     if data.startswith(b"CONNECT "):
         raise RemoteProtocolError("CONNECT is not implemented", 501)
-    target_at = match.start(2)
-    if data[target_at] != 0x2F:
+    if data[match.start(2)] != 0x2F:  # "/": the origin form
         _check_target(match[1], match[2])
     lower = data.lower()
     version = HTTP_11 if match[3] == b"1" else HTTP_10
@@ -63,9 +63,7 @@ def check_request_head(data: bytes) -> None:
         raise RemoteProtocolError("more than one Host field")
     elif _host(lower, host_at) is None:
         raise RemoteProtocolError("malformed Host field")
-    lengths, codings = _framing_values(lower)
-    if lengths or codings:
-        judge_request(version, lengths, codings)
+    return _plain_framing(lower) or judge_request(version, *_framing_values(lower))
 
 
 def check_response_head(data: bytes) -> None:
@@ -78,14 +76,29 @@ def check_response_head(data: bytes) -> None:
         raise _response_fault(data)
     if data.startswith(b"101", 9):
         raise RemoteProtocolError("101 although no upgrade was proposed")
-    lengths, codings = _framing_values(data.lower())
-    if lengths or codings:
-        judge_response(HTTP_11 if match[1] == b"1" else HTTP_10, lengths, codings)
+    lower = data.lower()
+    if _plain_framing(lower) is None:
+        version = HTTP_11 if match[1] == b"1" else HTTP_10
+        judge_response(version, *_framing_values(lower))
+
+
+def _plain_framing(lower: bytes) -> Framing | None:
+    """Frame a head that has one short length or none; None is for `judge_*` to look at."""
+    if b"\r\ntransfer-encoding:" in lower:
+        return None
+    at = lower.find(b"\r\ncontent-length:")
+    if at < 0:
+        return NO_BODY
+    match = _plain_length(lower, at)
+    if match is None or lower.find(b"\r\ncontent-length:", at + 9) >= 0:
+        return None
+    length = int(match[1])
+    return Framing("length", length) if length else NO_BODY
 
 
 def _framing_values(lower: bytes) -> tuple[list[bytes], list[bytes]]:
-    lengths: list[bytes] = _lengths(lower) if b"\r\ncontent-length:" in lower else []
-    codings: list[bytes] = _codings(lower) if b"\r\ntransfer-encoding:" in lower else []
+    lengths: list[bytes] = _lengths(lower)
+    codings: list[bytes] = _codings(lower)
     return [value.rstrip(b" \t") for value in lengths], codings
 
 

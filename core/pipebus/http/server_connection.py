@@ -55,7 +55,7 @@ class ServerConnection(RequestHalf):
             return True
         if self._cycle.state == cycle.IDLE and not self._held:
             return True
-        return len(self._heads) <= self._limits.read_ahead
+        return self._heads.held <= self._limits.read_ahead
 
     # --- the response ---
 
@@ -114,7 +114,7 @@ class ServerConnection(RequestHalf):
         """Tell whether another request can follow this one, as far as is known now."""
         if self._last or self._draining or self._cycle.state != cycle.AWAITING:
             return False
-        return not self._eof or len(self._heads) > 0
+        return not self._eof or self._heads.held > 0
 
     def send_body(self, chunk: bytes, now: float) -> bool:
         """Send a piece of a streamed body; False: wait for `Writable` before the next.
@@ -155,7 +155,7 @@ class ServerConnection(RequestHalf):
             return
         # A close with input unread makes the kernel send a reset, which can eat the answer
         # (RFC 9112 section 9.6).
-        unread = self._cycle.state == cycle.ENDING or len(self._heads) > 0
+        unread = self._cycle.state == cycle.ENDING or self._heads.held > 0
         self._shut(Close.LINGER if unread and not self._eof else Close.AFTER_FLUSH)
         self._linger_if_flushed(now)
 
@@ -199,7 +199,7 @@ class ServerConnection(RequestHalf):
     def drain(self, now: float) -> None:
         """Close when idle; the next response says `Connection: close`."""
         self._draining = True
-        if self._cycle.state == cycle.IDLE and len(self._heads) == 0:
+        if self._cycle.state == cycle.IDLE and self._heads.held == 0:
             self._shut(Close.AFTER_FLUSH)
 
     def close_after_response(self) -> None:

@@ -9,7 +9,7 @@ from pipebus.http import cycle
 from pipebus.http.body import BodyCollector, BodyReader
 from pipebus.http.connection import Connection
 from pipebus.http.encode import CONTINUE
-from pipebus.http.framing import NO_BODY, expects_continue, keep_alive, request_framing
+from pipebus.http.framing import NO_BODY, expects_continue, keep_alive
 from pipebus.http.head_buffer import HeadBuffer
 from pipebus.http.head_check import check_request_head
 from pipebus.http.server_events import (
@@ -105,7 +105,7 @@ class RequestHalf(Connection):
         reader = self._reader
         if reader is None:
             return True
-        held = len(self._heads)
+        held = self._heads.held
         return held > 0 and held >= reader.framing.length - reader.received
 
     def connection_lost(self, now: float) -> None:
@@ -122,7 +122,7 @@ class RequestHalf(Connection):
                 self._close(Close.AFTER_FLUSH)
             elif reason == BODY_TIMEOUT:
                 self._refuse(408, "the request's body did not come in time")
-            elif len(self._heads):
+            elif self._heads.held:
                 self._refuse(408, "the request's head did not come in time")
             else:
                 self._shut(Close.AFTER_FLUSH)  # idle, or nothing ever came: silently
@@ -131,7 +131,7 @@ class RequestHalf(Connection):
 
     def _await_request(self, now: float) -> None:
         self._wait(now + self._limits.idle_timeout, IDLE_TIMEOUT)
-        if len(self._heads):
+        if self._heads.held:
             self._cut_head(now)
         elif self._eof or self._draining:
             self._shut(Close.AFTER_FLUSH)
@@ -142,9 +142,8 @@ class RequestHalf(Connection):
             if data is None:
                 self._await_rest_of_head(now)
                 return
-            check_request_head(data)
+            framing = check_request_head(data)
             head = self._wire.parse_request_head(data)
-            framing = request_framing(head)
         except RemoteProtocolError as error:
             self._refuse(error.status_hint, str(error))
             return
@@ -160,7 +159,7 @@ class RequestHalf(Connection):
         self._wait(INFINITY)
 
     def _await_rest_of_head(self, now: float) -> None:
-        if len(self._heads) == 0:
+        if self._heads.held == 0:
             if self._eof or self._draining:
                 self._shut(Close.AFTER_FLUSH)
         elif self._eof:
@@ -194,12 +193,13 @@ class RequestHalf(Connection):
         # (RFC 9110 section 10.1.1).
         if (
             self._cycle.state == cycle.REQUEST
-            and len(self._heads) == 0
+            and self._heads.held == 0
             and self._expects_continue()
         ):
             self._cycle.sent(cycle.INFORMATIONAL)
             self._push(CONTINUE, now)
-        self.resume_body(now)
+        self._paused = False
+        self._go_on(now)
 
     def _expects_continue(self) -> bool:
         return self.head is not None and expects_continue(self.head)
@@ -214,10 +214,13 @@ class RequestHalf(Connection):
         """Go on delivering body pieces."""
         if self._reading:
             self._paused = False
-            if len(self._heads):
-                self._feed(self._heads.take(), now)
-            else:
-                self._await_body(now)
+            self._go_on(now)
+
+    def _go_on(self, now: float) -> None:
+        if self._heads.held:
+            self._feed(self._heads.take(), now)
+        else:
+            self._await_body(now)
 
     def _feed(self, data: bytes, now: float) -> None:
         reader = self._reader
@@ -250,7 +253,8 @@ class RequestHalf(Connection):
         self._events.append(BodyComplete(body))
         if self._eof:
             self._events.append(HALF_CLOSED)
-        self._wait(INFINITY)
+        if self._read_deadline < INFINITY:
+            self._wait(INFINITY)
 
     def _await_body(self, now: float) -> None:
         if self._eof:
