@@ -4,7 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -105,35 +105,41 @@ async def hosted(
     """Run a pipeline's engine in a runtime of its own, and close it at the end."""
     options.driver_name()
     wire = options.new_wire()
-    async with new_runtime() as runtime:
-        engine = surroundings.new_engine(
-            pipeline,
-            wire=wire,
-            id_prefix=surroundings.id_prefix or f"{secrets.token_hex(4)}-",
-            now=runtime.now(),
-            limits=options.limits,
-            client_limits=options.client_limits,
-            timeouts=options.timeouts,
-        )
-        driver = StreamsDriver(
-            engine,
-            runtime,
-            surroundings.network or SocketNetwork(unix_mode=options.unix_mode),
-            server_tls=server_context(options.tls),
-            client_tls=client_contexts(options.verify),
-        )
-        host = Host(engine, runtime, driver, wall=surroundings.wall)
-        driver.start(host)
-        try:
-            yield host, engine, driver, wire
-        finally:
-            driver.stop_accepting()
-            host.close()
-    if host.threads:
-        # Abandoned: a thread cannot be ended, and the interpreter waits for it at its own exit.
-        logger.error("threads that did not end: %s", ", ".join(host.threads))
+    with ExitStack() as last:
+        async with new_runtime() as runtime:
+            engine = surroundings.new_engine(
+                pipeline,
+                wire=wire,
+                id_prefix=surroundings.id_prefix or f"{secrets.token_hex(4)}-",
+                now=runtime.now(),
+                limits=options.limits,
+                client_limits=options.client_limits,
+                timeouts=options.timeouts,
+            )
+            driver = StreamsDriver(
+                engine,
+                runtime,
+                surroundings.network or SocketNetwork(unix_mode=options.unix_mode),
+                server_tls=server_context(options.tls),
+                client_tls=client_contexts(options.verify),
+            )
+            host = Host(engine, runtime, driver, wall=surroundings.wall)
+            driver.start(host)
+            last.callback(_name_threads, host, runtime)
+            try:
+                yield host, engine, driver, wire
+            finally:
+                driver.stop_accepting()
+                host.close()
+
+
+def _name_threads(host: Host, runtime: Runtime) -> None:
+    """Say which threads were abandoned: none can be ended, and the interpreter waits for them."""
+    names = host.threads
+    if names:
+        logger.error("threads that did not end: %s", ", ".join(names))
         if runtime.on_stuck is not None:
-            runtime.on_stuck(host.threads)
+            runtime.on_stuck(names)
 
 
 @asynccontextmanager

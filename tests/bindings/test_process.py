@@ -214,4 +214,4 @@ async def test_a_thread_that_will_not_end_does_not_hold_the_process(stack: Stack
             running_child.send_signal(signal.SIGINT)
             _, err = running_child.communicate(timeout=20)
         assert running_child.returncode == 70
-        assert "threads that did not end: handler" in err
+        assert "threads that did not end: __main__.handler" in err
