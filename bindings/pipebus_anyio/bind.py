@@ -185,4 +185,5 @@ def _remove_stale(path: str) -> None:
 
 
 def _explained(error: OSError, where: str) -> OSError:
-    return OSError(error.errno, f"cannot listen on {where}: {error.strerror}")
+    reason = error.strerror or str(error)  # Python's own, of a path that is too long, has no number
+    return OSError(error.errno, f"cannot listen on {where}: {reason}")

@@ -1,0 +1,1 @@
+"""The `pipebus` command: serve, echo, call, demo."""

@@ -1,0 +1,118 @@
+"""The commands and their options, as cyclopts reads them off the functions below."""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from cyclopts import App, Parameter
+from cyclopts.exceptions import CycloptsError
+
+from pipebus import __version__
+from pipebus.limits import Limits
+from pipebus_anyio.options import DriverName, Wire
+from pipebus_cli.call import CallOptions
+from pipebus_cli.call import call as call_url
+from pipebus_cli.demo.experiment import SEED_REQUESTS, Which
+from pipebus_cli.demo.experiment import demo as run_demo
+from pipebus_cli.echo import new_echo
+from pipebus_cli.errors import USAGE, CliError
+from pipebus_cli.numbers import read_value, show
+from pipebus_cli.options import LimitOptions, ServingOptions
+from pipebus_cli.reload import reload as run_reloading
+from pipebus_cli.serve import load
+from pipebus_cli.serve import serve as run_server
+
+
+def _default(value: object) -> str | None:
+    """Write a default for the help; what says nothing is left out."""
+    return None if value is None or value is False or value == () else show(value)
+
+
+app: Final = App(
+    name="pipebus",
+    help="Network traffic on an event bus.",
+    version=__version__,
+    default_parameter=Parameter(negative=(), converter=read_value, show_default=_default),
+)
+
+_LIMIT: Final = re.compile(r"\bLimits\.(\w+)")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command that the arguments name; return its exit status."""
+    try:
+        command, bound, _ = app.parse_args(arguments, print_error=False, exit_on_error=False)
+    except CycloptsError as error:
+        raise CliError(str(error), USAGE) from error
+    except ValueError as error:  # Limits says what it does not take
+        text = _LIMIT.sub(lambda found: "--" + found[1].replace("_", "-"), str(error))
+        raise CliError(text, USAGE) from error
+    if bound.arguments.get("reload"):
+        return run_reloading([given for given in arguments if not given.startswith("--reload")])
+    return command(*bound.args, **bound.kwargs) or 0
+
+
+@app.command
+def serve(
+    target: str,
+    /,
+    *,
+    reload: bool = False,
+    options: ServingOptions | None = None,
+    limits: LimitOptions = None,
+) -> None:
+    """Serve a pipeline until SIGTERM or SIGINT, then drain; a second signal ends at once.
+
+    Parameters
+    ----------
+    target
+        MODULE:PIPELINE, such as `app:pipeline`; modules are sought in the current directory first.
+    reload
+        Start again whenever a Python file below the current directory changes.
+    """
+    assert not reload, "`run` starts this command again, without"
+    run_server(target, load(target), options or ServingOptions(), limits or Limits())
+
+
+@app.command
+def echo(*, options: ServingOptions | None = None, limits: LimitOptions = None) -> None:
+    """Answer any request with its own body: each one passes over the bus."""
+    run_server("echo", new_echo(), options or ServingOptions(), limits or Limits())
+
+
+@app.command
+def call(url: str, /, *, options: CallOptions | None = None) -> int:
+    """Send one HTTP request and write the body of its answer.
+
+    The exit status is 0 for any answer (see --fail), 1 if none came.
+
+    Parameters
+    ----------
+    url
+        http, https, or http+unix (`http+unix://%2Frun%2Fapp.sock/path`).
+    """
+    return call_url(url, options or CallOptions())
+
+
+@app.command
+def demo(
+    *,
+    runtime: Which = "both",
+    requests: int = SEED_REQUESTS,
+    driver: DriverName = "auto",
+    wire: Wire = "auto",
+) -> int:
+    """Measure an echo server and a client over loopback, beside the figures of the seed report.
+
+    Parameters
+    ----------
+    runtime
+        The async library, or first one and then the other.
+    requests
+        How many to send, one after the other, over one connection.
+    driver
+        What moves bytes in the server.
+    wire
+        What takes message heads apart.
+    """
+    return run_demo(runtime, requests, driver=driver, wire=wire)

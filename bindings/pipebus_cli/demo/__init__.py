@@ -1,0 +1,1 @@
+"""`pipebus demo`: the seed report's experiment, measured again."""

@@ -1,0 +1,128 @@
+"""The demo's client: one request after the other over one connection, each answer checked."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Final
+
+from pipebus.bus.event import Event
+from pipebus.engine.http_calls import TaskClient
+from pipebus.errors import ClientError
+from pipebus.http.client_events import CLIENT_RESPONSE, ClientResponded
+from pipebus.limits import Timeouts
+from pipebus.pipeline.declare import Pipeline
+from pipebus_anyio.options import Options
+from pipebus_anyio.runtime import Runtime
+from pipebus_cli.demo.counting import TopicCount
+from pipebus_cli.demo.figures import ClientFigures, samples, spread
+from pipebus_cli.demo.progress import Progress
+from pipebus_cli.on_bus import client_on_bus
+
+MAX_FAILURES: Final = 10
+"""After so many the run is given up: with a server that hangs it would take for ever."""
+PATH: Final = "/api/test"
+_HEADERS: Final = {"content-type": "text/plain"}
+_START: Final = f"Echo: POST {PATH}\n\nRequest ID: ".encode()
+
+clock = time.perf_counter_ns
+cpu_clock = time.process_time
+
+
+def payload(number: int) -> bytes:
+    """Return the body of a request, 48 bytes that carry its number."""
+    return b"pipebus demo: this is request number %011d" % number
+
+
+def fault(status: int, text: bytes, number: int) -> str | None:
+    """Return what is wrong with the answer to request `number`, or None."""
+    if status != 200:
+        return f"request {number}: status {status}"
+    if not text.startswith(_START) or not text.endswith(b"\nBody: " + payload(number)):
+        return f"request {number}: its answer is another's, or none: {text[:300]!r}"
+    return None
+
+
+class Experiment:
+    """One run of the client, and what it has measured."""
+
+    def __init__(self, url: str, requests: int, progress: Progress) -> None:
+        self._url = url + PATH
+        self._requests = requests
+        self._progress = progress
+        self._rtt = samples()
+        self._head = samples()
+        self._body = samples()
+        self._failures: list[str] = []
+        self._connects: list[float] = []
+        self._answered = 0
+        self._received = 0
+        self._pipeline: Pipeline[None] = Pipeline("demo client")
+        self._pipeline.subscribe(CLIENT_RESPONSE)(self._note)
+        self._count = TopicCount(self._pipeline)
+
+    def _note(self, event: Event) -> None:
+        ended = event.data
+        if isinstance(ended, ClientResponded) and not ended.reused:
+            self._connects.append(ended.timings.connect)
+
+    async def run(self, new_runtime: Callable[[], Runtime], wire: str) -> ClientFigures:
+        """Send every request and sum up."""
+        options = Options(wire=wire, timeouts=Timeouts(total=10.0))
+        async with client_on_bus(new_runtime, self._pipeline, options) as (client, engine):
+            began = time.monotonic()
+            cpu_began = cpu_clock()
+            drawing = await self._send_all(client)
+            cpu = cpu_clock() - cpu_began - drawing
+            elapsed = time.monotonic() - began
+            bus = self._count.figures(engine)
+        return ClientFigures(
+            answered=self._answered,
+            failures=self._failures,
+            received=self._received,
+            rtt=spread(self._rtt),
+            head=spread(self._head),
+            body=spread(self._body),
+            connects=self._connects,
+            cpu=cpu,
+            elapsed=elapsed,
+            bus=bus,
+        )
+
+    async def _send_all(self, client: TaskClient) -> float:
+        """Return the CPU seconds that went into the progress bar."""
+        drawing = 0.0
+        every = max(1, self._requests // 100)
+        for number in range(1, self._requests + 1):
+            try:
+                await self._send(client, number)
+            except ClientError as error:
+                self._failures.append(f"request {number}: {type(error).__name__}: {error}")
+            if len(self._failures) >= MAX_FAILURES:
+                self._failures.append(f"given up after request {number}")
+                break
+            if number % every == 0:
+                before = cpu_clock()
+                self._progress.reached(number)
+                drawing += cpu_clock() - before
+        return drawing
+
+    async def _send(self, client: TaskClient, number: int) -> None:
+        """Measure one exchange as the seed did: call -> head, head -> body complete."""
+        sent = payload(number)
+        began = clock()
+        async with client.stream("POST", self._url, headers=_HEADERS, body=sent) as response:
+            headed = clock()
+            text = await _read(aiter(response))
+            ended = clock()
+        self._rtt.append(ended - began)
+        self._head.append(headed - began)
+        self._body.append(ended - headed)
+        self._received += len(text)
+        wrong = fault(response.status, text, number)
+        if wrong is None:
+            self._answered += 1
+        else:
+            self._failures.append(wrong)
+
+
+async def _read(chunks: AsyncIterator[bytes]) -> bytes:
+    return b"".join([chunk async for chunk in chunks])

@@ -1,0 +1,108 @@
+"""What the serving commands share: options, and what they make of them."""
+
+import ssl
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Group, Parameter
+
+from pipebus.limits import Limits
+from pipebus_anyio.options import DriverName, ServeOptions, Wire
+from pipebus_anyio.server import Server
+from pipebus_anyio.tls import TLSConfig
+from pipebus_cli.errors import USAGE, CliError, explain
+from pipebus_cli.numbers import show
+from pipebus_cli.runtimes import RuntimeName
+
+LimitOptions = Annotated[
+    Limits | None,
+    Parameter(
+        name="*",
+        group=Group.create_ordered(
+            "Limits", help="k, M and G are powers of 1,024; durations in seconds (or 250ms, 2m)."
+        ),
+    ),
+]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServingOptions:
+    """How to serve."""
+
+    runtime: RuntimeName = "asyncio"
+    """The async library."""
+    driver: DriverName = "auto"
+    """What moves bytes."""
+    wire: Wire = "auto"
+    """What takes message heads apart."""
+    host: str = "127.0.0.1"
+    """A name or an address to listen at; empty: every interface."""
+    port: int | None = None
+    """8000 by default; 0: any free one, which is printed."""
+    uds: Path | None = None
+    """A UNIX socket to listen at: in place of a port, or beside the one that --port names."""
+    tls_cert: Path | None = None
+    """Serve https: the certificate with its chain, PEM."""
+    tls_key: Path | None = None
+    """Its private key, PEM; without: in the certificate's file."""
+
+
+def serve_options(options: ServingOptions, limits: Limits) -> ServeOptions:
+    """Return the arguments of `run`; raises `CliError` for a certificate that will not do."""
+    bind: list[str | tuple[str, int]] = []
+    if options.uds is not None:
+        bind.append(f"unix:{options.uds}")
+    if options.uds is None or options.port is not None:
+        bind.append((options.host, 8000 if options.port is None else options.port))
+    return ServeOptions(
+        bind=bind,
+        tls=_tls(options.tls_cert, options.tls_key),
+        limits=limits,
+        driver=options.driver,
+        wire=options.wire,
+    )
+
+
+def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
+    if cert is None:
+        if key is not None:
+            msg = "--tls-key needs --tls-cert"
+            raise CliError(msg, USAGE)
+        return None
+    try:
+        return TLSConfig(certfile=cert, keyfile=key).context()
+    except OSError as error:
+        files = f"{cert}" if key is None else f"{cert} with the key {key}"
+        msg = f"cannot use the PEM certificate {files}: {explain(error)}"
+        raise CliError(msg) from error
+
+
+def print_banner(what: str, server: Server) -> None:
+    """Say what was chosen, where it listens, and which limits are not the defaults."""
+    grace = show(server.options.limits.grace)
+    stack = f"{server.runtime}, driver {server.driver.name}, wire {server.wire.name}"
+    lines = [f"{what} on {stack}, grace {grace} s"]
+    lines += [f"listening at {_url(server, address)}" for address in server.addresses]
+    changed = differences(server.options.limits)
+    if changed:
+        lines.append(f"limits: {', '.join(changed)}")
+    print("\n".join(lines), flush=True)
+
+
+def _url(server: Server, address: tuple[str, int] | str) -> str:
+    if isinstance(address, str):
+        return f"unix:{address}"
+    scheme = "http" if server.options.tls is None else "https"
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"{scheme}://{host}:{address[1]}"
+
+
+def differences(limits: Limits) -> list[str]:
+    """Return the limits that are not the defaults, each as `max-body 64M (16M)`."""
+    return [
+        f"{field.name.replace('_', '-')} {show(value)} ({show(field.default)})"
+        for field in fields(limits)
+        if (value := getattr(limits, field.name)) != field.default
+    ]
