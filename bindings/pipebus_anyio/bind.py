@@ -39,15 +39,15 @@ class UnixBind:
 def parse_bind(bind: Bind) -> list[TcpBind | UnixBind]:
     """Parse one or several of `"host:port"`, `"[v6]:port"`, `(host, port)`, `"unix:/path"`.
 
-    Raises `ValueError` naming what cannot be understood.
+    An empty list is nowhere: a bus without a server. Raises `ValueError` naming what cannot be understood.
     """
     if isinstance(bind, str):
         return [_parse_text(bind)]
     if isinstance(bind, tuple) and len(bind) == 2 and isinstance(bind[1], int):
         return [_parse_pair(bind[0], bind[1])]
-    several = [parse_bind(one)[0] for one in bind if isinstance(one, str | tuple)]
-    if not several or len(several) != len(bind):
-        msg = f"nothing to bind to in {bind!r}"
+    several = [one for part in bind if isinstance(part, str | tuple) for one in parse_bind(part)]
+    if len(several) != len(bind):
+        msg = f"not a list of addresses to bind to: {bind!r}"
         raise ValueError(msg)
     return several
 

@@ -24,7 +24,10 @@ class ServeOptions(TypedDict, total=False):
     """The keyword arguments of `serve`; each has a default."""
 
     bind: Bind
-    """`"host:port"` (default `"127.0.0.1:8000"`), `(host, port)`, `"unix:/path"`, or a list."""
+    """`"host:port"` (default `"127.0.0.1:8000"`), `(host, port)`, `"unix:/path"`, or a list of them.
+
+    An empty list listens nowhere: the bus without an HTTP server.
+    """
     tls: ssl.SSLContext | TLSConfig | None
     """Serve https; None (default): http. A context is taken as it is, ALPN included."""
     limits: Limits

@@ -30,6 +30,7 @@ from pipebus_anyio.transport import peer_address
         ("unix:/run/app.sock", [UnixBind("/run/app.sock")]),
         (["a:1", ("b", 2), "unix:c"], [TcpBind("a", 1), TcpBind("b", 2), UnixBind("c")]),
         (("a:1", "b:2"), [TcpBind("a", 1), TcpBind("b", 2)]),
+        ([], []),
     ],
 )
 def test_what_is_understood(bind: Bind, parsed: list[TcpBind | UnixBind]) -> None:
@@ -40,8 +41,8 @@ def test_what_is_understood(bind: Bind, parsed: list[TcpBind | UnixBind]) -> Non
     "bind",
     [
         "localhost", "localhost:", "localhost:http", "localhost:-1", "localhost:65536", "::1:80",
-        "unix:", "unix:a\0b", "", ("a", 70_000), ("a", True), (1, 2), [], [3], ["a:1", None],
-        "localhost:\u0661",
+        "unix:", "unix:a\0b", "", ("a", 70_000), ("a", True), (1, 2), [3], ["a:1", None],
+        "localhost:\u0661", [()], [("a:1", "b:2")],
     ],
 )  # fmt: skip
 def test_what_is_not(bind: object) -> None:
