@@ -19,7 +19,7 @@ class WallClock:
     __slots__ = ("_date", "_date_until", "offset")
 
     def __init__(self) -> None:
-        self.offset = 0.0
+        self.offset: float = 0.0
         """Add it to a monotonic `now` for seconds since the epoch."""
         self._date = b""
         self._date_until = float("-inf")

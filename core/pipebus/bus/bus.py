@@ -41,7 +41,7 @@ class Bus(PubSub):
         super().__init__(id_prefix=id_prefix, limits=limits, clock=clock)
         self._timers = timers
         self._open: dict[str, Exchange] = {}
-        self.draining = False
+        self.draining: bool = False
 
     @property
     def open_exchanges(self) -> int:
@@ -194,9 +194,10 @@ class Bus(PubSub):
         self.draining = True
 
     def shutdown(self, now: float) -> None:
-        """Grace is over: open exchanges end cancelled(shutdown), queued and parked events drop.
+        """Grace is over: open exchanges end cancelled(shutdown), subscribers' events are dropped.
 
-        From now on every open ends `drained` and nothing parks. May be called again.
+        Taps, for whom nobody waits, keep theirs: they are to see how it ended. From now on every
+        open ends `drained` and nothing parks. May be called again.
         """
         self.draining = True
         self._shut = True
@@ -204,7 +205,8 @@ class Bus(PubSub):
         for exchange in reversed(list(self._open.values())):
             self.cancel(exchange, "shutdown", now)
         for sub in self._subs.values():
-            self._empty(sub, "shutdown")
+            if sub.kind == "subscriber":
+                self._empty(sub, "shutdown")
 
     def next_output(self) -> Output | None:
         """Return the next thing to act on, or None.

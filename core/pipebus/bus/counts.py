@@ -19,16 +19,16 @@ class BusCounts:
     )  # fmt: skip
 
     def __init__(self) -> None:
-        self.published = 0
-        self.delivered = 0
+        self.published: int = 0
+        self.delivered: int = 0
         """Events taken, once for every subscription."""
         self.dropped: dict[str, int] = {}
         """Deliveries lost, by reason, over all subscriptions."""
-        self.opened = 0
+        self.opened: int = 0
         """Exchanges; equals the sum of `outcomes` plus those open now."""
         self.outcomes: dict[Outcome, int] = dict.fromkeys(OUTCOMES, 0)
         self.replies_discarded: dict[Discard, int] = dict.fromkeys(DISCARDS, 0)
-        self.handler_errors = 0
+        self.handler_errors: int = 0
         """Exceptions in subscribers and taps."""
 
 

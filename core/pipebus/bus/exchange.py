@@ -78,32 +78,32 @@ class Exchange(Timed):
         self.queued_at = INFINITY
         self._bus = bus
         self.deadline_reason = "request_timeout"
-        self.timed = timed
+        self.timed: bool = timed
         """Whether the bus's timers watch the deadline; else the opener calls `Bus.expire`."""
-        self.id = request.id
-        self.request = request
-        self.group = group
+        self.id: str = request.id
+        self.request: Event = request
+        self.group: Group | None = group
         self.responder: Responder | None = None
         """Who answers; set when a slot is free."""
         self.state: State = "opening"
         self.outcome: Outcome | None = None
-        self.response_started = False
+        self.response_started: bool = False
         """A streamed reply's head, or the whole reply, was accepted."""
         self.reply: object = None
         self.error: BaseException | None = None
         """What the responder raised; outcome `failed`."""
-        self.cancel_reason = ""
+        self.cancel_reason: str = ""
         """`disconnect`, `caller` or `shutdown`; outcome `cancelled`."""
-        self.publisher = publisher
-        self.owner = owner
+        self.publisher: Publisher = publisher
+        self.owner: object = owner
         """Who opened it, told at the end."""
         self.invocation: object = None
         """What runs to answer it; set by the engine."""
         self.answering: Publisher | None = None
         """The publisher of that invocation, an edge of the wait graph; set by the engine."""
-        self.started = False
+        self.started: bool = False
         """The engine was told to start it, and owes the bus one `released`."""
-        self.in_output = False
+        self.in_output: bool = False
         """It waits to be an output; the bus's own."""
 
     def handle_timeout(self, now: float) -> None:

@@ -16,9 +16,9 @@ class Parked:
     __slots__ = ("event", "publisher", "subscription")
 
     def __init__(self, publisher: "Publisher", subscription: "Subscription", event: Event) -> None:
-        self.publisher = publisher
-        self.subscription = subscription
-        self.event = event
+        self.publisher: Publisher = publisher
+        self.subscription: Subscription = subscription
+        self.event: Event = event
 
 
 class Publisher:
@@ -30,13 +30,13 @@ class Publisher:
     __slots__ = ("announced", "name", "owner", "places", "waits_on")
 
     def __init__(self, name: str, owner: object = None) -> None:
-        self.name = name
-        self.owner = owner
+        self.name: str = name
+        self.owner: object = owner
         self.places: dict[Parked, None] = {}
         """Its parked events, oldest first; the bus's own. True exactly while it is paused."""
         self.waits_on: Subscription | Exchange | Group | None = None
         """What else it waits for, set and cleared by the engine: the exchange that it awaits."""
-        self.announced = False
+        self.announced: bool = False
         """Whether an output already says that it resumed; the bus's own."""
 
     @property

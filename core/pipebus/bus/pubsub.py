@@ -68,7 +68,7 @@ class PubSub:
         self._leases: dict[str, _Held] = {}
         self._own = Publisher("pipebus")
         self._shut = False
-        self.counts = BusCounts()
+        self.counts: BusCounts = BusCounts()
 
     # --- registration ---
 

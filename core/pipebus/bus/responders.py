@@ -13,12 +13,12 @@ class Responder:
     __slots__ = ("concurrency", "group", "handler", "running")
 
     def __init__(self, group: "Group", concurrency: int | None, handler: object) -> None:
-        self.group = group
-        self.concurrency = concurrency
+        self.group: Group = group
+        self.concurrency: int | None = concurrency
         """Requests at once; None for no bound."""
-        self.handler = handler
+        self.handler: object = handler
         """What to run; opaque to the bus."""
-        self.running = 0
+        self.running: int = 0
         """Slots taken. A handler that outlives its exchange keeps its slot until `released`."""
 
     def __repr__(self) -> str:
@@ -31,14 +31,14 @@ class Group:
     __slots__ = ("active", "name", "next", "pattern", "queue", "queue_size", "responders")
 
     def __init__(self, pattern: str, name: str, queue_size: int) -> None:
-        self.pattern = pattern
-        self.name = name
-        self.queue_size = queue_size
+        self.pattern: str = pattern
+        self.name: str = name
+        self.queue_size: int = queue_size
         self.responders: list[Responder] = []
         self.queue: deque[Exchange] = deque()
         self.active: dict[Exchange, None] = {}
         """Exchanges that hold a slot and have not been answered, oldest first."""
-        self.next = 0
+        self.next: int = 0
         """Whose turn it is; the bus's own."""
 
     def pick(self) -> Responder | None:

@@ -12,10 +12,12 @@ class Route:
     __slots__ = ("blocking", "group", "subscriptions")
 
     def __init__(self, subscriptions: list[Subscription], group: Group | None) -> None:
-        self.subscriptions = subscriptions
+        self.subscriptions: list[Subscription] = subscriptions
         """In the order in which they were made."""
-        self.blocking = [sub for sub in subscriptions if sub.overflow == "block"]
-        self.group = group
+        self.blocking: list[Subscription] = [
+            sub for sub in subscriptions if sub.overflow == "block"
+        ]
+        self.group: Group | None = group
 
 
 class Router:

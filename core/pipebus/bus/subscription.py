@@ -66,27 +66,27 @@ class Subscription:
         where: Mapping[str, str] | None,
         owner: object,
     ) -> None:
-        self.serial = serial
-        self.id = f"subscription-{serial}"
-        self.pattern = pattern
+        self.serial: int = serial
+        self.id: str = f"subscription-{serial}"
+        self.pattern: str = pattern
         self.kind: Kind = kind
-        self.maxsize = maxsize
+        self.maxsize: int = maxsize
         self.overflow: Overflow = overflow
-        self.where = where
-        self.filter = Filter(where) if where else None
-        self.owner = owner
+        self.where: Mapping[str, str] | None = where
+        self.filter: Filter | None = Filter(where) if where else None
+        self.owner: object = owner
         self.runner: Publisher | None = None
         """Whose code handles its event now; set and cleared by the engine."""
-        self.matched = 0
-        self.delivered = 0
+        self.matched: int = 0
+        self.delivered: int = 0
         """Events taken."""
         self.dropped: dict[str, int] = {}
         """Events lost, by reason: overflow, diagnostic, closed, publish_timeout, shutdown, ..."""
-        self.closed = False
+        self.closed: bool = False
         self.queue: deque[Event] = deque()
         self.entries: OrderedDict[Parked, None] = OrderedDict()
         """What waits to enter the queue, oldest first; empty unless the queue is full."""
-        self.idle = True
+        self.idle: bool = True
         """The last `take` found nothing, so the next event is an output of the bus."""
 
     @property

@@ -44,18 +44,20 @@ class Assembly:
         self.limits = limits
         self.state: Any = None
         """What the lifespan yielded."""
-        self.clock = WallClock()
-        self.timers = TimerQueue()
-        self.bus = Bus(id_prefix=id_prefix, limits=limits, timers=self.timers, clock=self.clock)
-        self.admission = Admission(limits)
-        self.client = HttpClient(
+        self.clock: WallClock = WallClock()
+        self.timers: TimerQueue = TimerQueue()
+        self.bus: Bus = Bus(
+            id_prefix=id_prefix, limits=limits, timers=self.timers, clock=self.clock
+        )
+        self.admission: Admission = Admission(limits)
+        self.client: HttpClient = HttpClient(
             client_limits or ClientLimits(), wire, self.timers, id_prefix=id_prefix
         )
         self._now = now
         self._outbox = Outbox(self.timers, Wake)
         self._actions = self._outbox.actions
         self._drain = Drain(limits.grace, limits.linger_timeout)
-        self.dispatch = Dispatch(
+        self.dispatch: Dispatch = Dispatch(
             self.bus,
             wire_routes(pipeline, self.bus, limits),
             limits=limits,

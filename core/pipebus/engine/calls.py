@@ -27,7 +27,7 @@ class Call(Timed):
 
     def __init__(self) -> None:
         super().__init__()
-        self.done = False
+        self.done: bool = False
         self.value: Any = None
         self.error: BaseException | None = None
         self.waiter: object = None
@@ -61,7 +61,7 @@ class PublisherCall(Call):
 
     def __init__(self, publisher: Publisher) -> None:
         super().__init__()
-        self.publisher = publisher
+        self.publisher: Publisher = publisher
 
 
 class RequestCall(PublisherCall):
@@ -81,8 +81,8 @@ class HttpCall(RequestCall):
 
     def __init__(self, publisher: Publisher, timeouts: Timeouts, *, stream: bool) -> None:
         super().__init__(publisher)
-        self.timeouts = timeouts
-        self.stream = stream
+        self.timeouts: Timeouts = timeouts
+        self.stream: bool = stream
         self.client_call: ClientCall | None = None
         """The traffic; None if a responder of the program answers in its place."""
         self.whole: bytes | None = None
@@ -104,7 +104,7 @@ class ReadCall(Call):
 
     def __init__(self, source: BodyStream | HttpCall) -> None:
         super().__init__()
-        self.source = source
+        self.source: BodyStream | HttpCall = source
 
     def result(self) -> bytes:
         """Return the piece, raise the error, or raise `StopAsyncIteration`."""
@@ -121,7 +121,7 @@ class RoomCall(Call):
 
     def __init__(self, target: Exchange | HttpCall) -> None:
         super().__init__()
-        self.target = target
+        self.target: Exchange | HttpCall = target
 
 
 class EventCall(Call):
@@ -131,7 +131,7 @@ class EventCall(Call):
 
     def __init__(self, subscription: Subscription) -> None:
         super().__init__()
-        self.subscription = subscription
+        self.subscription: Subscription = subscription
 
     def result(self) -> Any:
         """Return the event, or raise `StopAsyncIteration`."""
@@ -147,7 +147,7 @@ class Outbox:
     __slots__ = ("_wake", "actions", "timers")
 
     def __init__(self, timers: TimerQueue, wake: "Callable[[Call], Action]") -> None:
-        self.timers = timers
+        self.timers: TimerQueue = timers
         self._wake = wake
         self.actions: deque[Action] = deque()
 

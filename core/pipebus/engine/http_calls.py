@@ -202,9 +202,9 @@ class _Head:
         self._call = call
         whole = call.value
         if isinstance(whole, ClientResponse):  # a responder of the program stood in
-            self.status = whole.status
-            self.headers = whole.headers
-            self.http_version = whole.http_version
+            self.status: int = whole.status
+            self.headers: Headers = whole.headers
+            self.http_version: str = whole.http_version
         else:
             assert call.client_call is not None
             head = call.client_call.head

@@ -37,21 +37,21 @@ class Invocation:
         responder: Responder | None = None,
         subscription: Subscription | None = None,
     ) -> None:
-        self.id = id
+        self.id: str = id
         self.kind: Kind = kind
-        self.handler = handler
+        self.handler: Handler = handler
         self.mode: Mode = handler.mode
-        self.name = handler.name
-        self.arguments = arguments
+        self.name: str = handler.name
+        self.arguments: tuple[Any, ...] = arguments
         """What it is called with, the context aside."""
-        self.cause = cause
+        self.cause: Event = cause
         """The event that it handles, and the cause of all that it publishes."""
-        self.exchange = exchange
-        self.responder = responder
+        self.exchange: Exchange | None = exchange
+        self.responder: Responder | None = responder
         """The holder of its concurrency slot; None once that is free again."""
-        self.subscription = subscription
+        self.subscription: Subscription | None = subscription
         self.state: State = "created"
-        self.cancelled = False
+        self.cancelled: bool = False
         self.task: object = None
         """The binding's: the task that runs it."""
         self._publisher: Publisher | None = None

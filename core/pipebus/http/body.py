@@ -52,13 +52,13 @@ class BodyReader:
     )  # fmt: skip
 
     def __init__(self, framing: Framing) -> None:
-        self.framing = framing
+        self.framing: Framing = framing
         self.complete: bool = framing.length == 0 and framing.kind in _KNOWN
         self.max_size: int | None = None
         """Most decoded bytes of a chunked body; the other kinds' lengths are known before."""
-        self.received = 0
+        self.received: int = 0
         """Decoded bytes so far."""
-        self.used = 0
+        self.used: int = 0
         """Offset in the last `feed`'s data of the first byte that belongs to what follows."""
         self._left = framing.length  # of the whole body, or of this chunk
         self._state = _SIZE

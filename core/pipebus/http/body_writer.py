@@ -17,8 +17,8 @@ class BodyWriter:
     __slots__ = ("framing", "left")
 
     def __init__(self, framing: Framing) -> None:
-        self.framing = framing
-        self.left = framing.length
+        self.framing: Framing = framing
+        self.left: int = framing.length
         """Bytes that a `length` body still owes."""
 
     def write(self, data: bytes, out: SendBuffer) -> None:

@@ -36,17 +36,17 @@ class ClientStats:
     __slots__ = ("calls", "connect_failures", "evicted", "failed", "opened", "retries", "reused")
 
     def __init__(self) -> None:
-        self.calls = 0
-        self.failed = 0
+        self.calls: int = 0
+        self.failed: int = 0
         """Calls that ended with an error, cancelled ones included."""
-        self.opened = 0
+        self.opened: int = 0
         """Connections."""
-        self.reused = 0
+        self.reused: int = 0
         """Requests that went out on a connection that had served before."""
-        self.retries = 0
-        self.connect_failures = 0
+        self.retries: int = 0
+        self.connect_failures: int = 0
         """Dials that ended without a connection."""
-        self.evicted = 0
+        self.evicted: int = 0
         """Idle connections closed to make room for another origin."""
 
 
@@ -92,9 +92,9 @@ class CallScheduler:
         # Bound once: one would be made for every call otherwise.
         self._call_expired = self._on_call_timeout
         self._dial_expired = self._on_dial_timeout
-        self.pool = Pool(limits)
+        self.pool: Pool = Pool(limits)
         """For looking at: `slots`, `idle`, `blocked`."""
-        self.stats = ClientStats()
+        self.stats: ClientStats = ClientStats()
 
     # --- to a connection ---------------------------------------------------------------------
 

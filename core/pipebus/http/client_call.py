@@ -80,49 +80,49 @@ class ClientCall(Timed):
         expired: "Callable[[ClientCall, float], None]",
     ) -> None:
         super().__init__()
-        self.id = id
-        self.request = request
-        self.timeouts = timeouts
-        self.stream = stream
-        self.owner = owner
+        self.id: str = id
+        self.request: ClientRequest = request
+        self.timeouts: Timeouts = timeouts
+        self.stream: bool = stream
+        self.owner: object = owner
         """Whoever made the call; not the client's business."""
-        self.state = WAITING
+        self.state: str = WAITING
         self.head: ResponseHead | None = None
         self.response: ClientResponse | None = None
         self.error: ClientError | None = None
         """Why it failed; `CallCancelled` after `cancel`, `fail_body` and `close`."""
-        self.done = False
-        self.body_done = False
+        self.done: bool = False
+        self.body_done: bool = False
         """The last piece was taken, or the buffered response is whole."""
-        self.upload_paused = True
+        self.upload_paused: bool = True
         """Send no chunk now: no connection yet, or above `write_high_water`; news says when."""
-        self.upload_done = not request.streams
+        self.upload_done: bool = not request.streams
         """No more chunks are wanted: `end_body` was called, or the server answered early."""
-        self.reused = False
+        self.reused: bool = False
         """It went out on a connection that had served before."""
-        self.timings = NO_TIME
+        self.timings: Timings = NO_TIME
         """True once `done`."""
 
         # What follows is the client's own.
-        self.serial = serial
-        self.total = total
-        self.retried = False
-        self.noted = False
+        self.serial: int = serial
+        self.total: float = total
+        self.retried: bool = False
+        self.noted: bool = False
         """It is among the outputs."""
-        self.origin = request.target.origin
+        self.origin: str = request.target.origin
         self.dial: Dial | None = None
         self.connection: ClientConnection | None = None
         self.body: BufferedBody | StreamedBody | None = None
         """From the head on."""
         self.unsent: list[bytes] = []
         """Chunks that were sent before there was a connection."""
-        self.upload_started = False
+        self.upload_started: bool = False
         """A chunk went to a connection: the request cannot be sent again."""
-        self.started_at = now
-        self.slot_at = INFINITY
-        self.connection_at = INFINITY
-        self.head_at = INFINITY
-        self.ended_at = INFINITY
+        self.started_at: float = now
+        self.slot_at: float = INFINITY
+        self.connection_at: float = INFINITY
+        self.head_at: float = INFINITY
+        self.ended_at: float = INFINITY
         self._expired = expired
 
     def handle_timeout(self, now: float) -> None:

@@ -81,22 +81,22 @@ class ClientConnection(Timed):
         super().__init__()
         self.token: object = None
         """The driver's."""
-        self.wants_read = True
-        self.wants_close = Close.NO
+        self.wants_read: bool = True
+        self.wants_close: Close = Close.NO
         self.owner: object = None
         """The call that it serves: the client's business, as are `origin_key` and `noted`."""
-        self.origin_key = ""
-        self.noted = False
-        self.reusable = False
+        self.origin_key: str = ""
+        self.noted: bool = False
+        self.reusable: bool = False
         """After `Complete`: both sides are done, no byte is left over and both keep it alive."""
-        self.idle_since = 0.0
-        self.served = 0
+        self.idle_since: float = 0.0
+        self.served: int = 0
         """Requests sent on it so far."""
-        self.handed_over = False
+        self.handed_over: bool = False
         """The driver was given bytes of this request: from then on the server may have it."""
-        self.gave_bytes = False
+        self.gave_bytes: bool = False
         """The server sent a byte after this request."""
-        self.peer_gone = False
+        self.peer_gone: bool = False
         """The last error was the end of the connection, or a byte nobody had asked for."""
         self._limits = limits
         self._wire = wire
@@ -389,8 +389,8 @@ class ClientConnection(Timed):
         if self._total <= deadline:
             deadline = self._total
             reason = "total"
-        self.deadline = deadline
-        self.deadline_reason = reason
+        self.deadline: float = deadline
+        self.deadline_reason: str = reason
 
 
 _NO_TIMEOUTS: Final = Timeouts(connect=None, write=None, read=None, pool=None, total=None)

@@ -84,18 +84,20 @@ class ClientRequest:
         if method not in _METHODS and (not _TOKEN.fullmatch(method) or method == "CONNECT"):
             msg = f"the method is a token (RFC 9110 section 9.1) other than CONNECT, not {method!r}"
             raise ValueError(msg)
-        self.method = method
-        self.url = url
+        self.method: str = method
+        self.url: str = url
         self.target = parse_url(url)
-        self.headers = headers if isinstance(headers, Headers) else Headers(headers)
-        self.body = body
-        self.streams = streams
-        self.framing = _framing(method, body, streams=streams, content_length=content_length)
+        self.headers: Headers = headers if isinstance(headers, Headers) else Headers(headers)
+        self.body: bytes = body
+        self.streams: bool = streams
+        self.framing: Framing = _framing(
+            method, body, streams=streams, content_length=content_length
+        )
         raw = self.headers.raw
         check_fields(raw, REQUEST_OWN)
         fields, added = _with_defaults(raw) if len(raw) else (_DEFAULT_FIELDS, True)
-        self.decode = added if decode is None else decode
-        self.head = request_head(
+        self.decode: bool = added if decode is None else decode
+        self.head: bytes = request_head(
             method.encode("ascii"),
             self.target.target,
             self.target.authority,
@@ -163,15 +165,15 @@ class ClientResponse:
         url: str = "",
         timings: Timings = NO_TIME,
     ) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-        self.reason = reason
-        self.http_version = http_version
-        self.method = method
+        self.status: int = status
+        self.headers: Headers = headers
+        self.body: bytes = body
+        self.reason: str = reason
+        self.http_version: str = http_version
+        self.method: str = method
         """The request's, as is `url`."""
-        self.url = url
-        self.timings = timings
+        self.url: str = url
+        self.timings: Timings = timings
 
     def text(self) -> str:
         """Return the body as text, by the charset of Content-Type (UTF-8).

@@ -28,7 +28,7 @@ class Connection(Timed):
     def __init__(self, write_timeout: float) -> None:
         super().__init__()
         self.wants_close: Close = Close.NO
-        self.bytes_out = 0
+        self.bytes_out: int = 0
         """Bytes written in this cycle, so far (buffered ones included)."""
         self._cycle = Cycle()
         self._out = SendBuffer()
@@ -93,8 +93,8 @@ class Connection(Timed):
             self.deadline = self._write_deadline
             self.deadline_reason = WRITE_TIMEOUT
         else:
-            self.deadline = self._read_deadline
-            self.deadline_reason = self._read_reason
+            self.deadline: float = self._read_deadline
+            self.deadline_reason: str = self._read_reason
 
     def _how_to_cut(self) -> Close:
         """Choose how the peer sees that a message is cut short.

@@ -50,7 +50,7 @@ class ContentDecoder:
     def __init__(self, stages: "list[_Inflate]") -> None:
         self._stages = stages
         self._pieces: deque[bytes] = deque()
-        self.held = 0
+        self.held: int = 0
         """Bytes that were fed and not yet looked at."""
 
     def feed(self, data: bytes) -> None:

@@ -75,18 +75,18 @@ class Dial(Timed):
 
     def __init__(self, url: Url, expired: "Callable[[Dial, float], None]") -> None:
         super().__init__()
-        self.url = url
+        self.url: Url = url
         self.owner: object = None
         """The call that it is for; None for a spare one."""
-        self.resolve_id = ""
+        self.resolve_id: str = ""
         """Of the resolution under way."""
         self.untried: list[Address] = []
         """Last one first."""
         self.attempts: dict[str, Address] = {}
         """Those under way, by their id."""
         self.errors: list[tuple[str, BaseException]] = []
-        self.connect_deadline = INFINITY
-        self.stagger_at = INFINITY
+        self.connect_deadline: float = INFINITY
+        self.stagger_at: float = INFINITY
         """When the next address is to be tried beside those under way."""
         self._expired = expired
 
@@ -97,7 +97,7 @@ class Dial(Timed):
 
     def rearm(self) -> None:
         """Make `deadline` true again."""
-        self.deadline = min(self.connect_deadline, self.stagger_at)
+        self.deadline: float = min(self.connect_deadline, self.stagger_at)
         self.deadline_reason = "connect" if self.deadline == self.connect_deadline else "stagger"
 
     @property

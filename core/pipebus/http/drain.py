@@ -74,8 +74,8 @@ class Drain(Timed):
 
     def _end(self) -> None:
         self.state = "drained"
-        self.deadline = float("inf")
-        self.deadline_reason = ""
+        self.deadline: float = float("inf")
+        self.deadline_reason: str = ""
 
 
 def _nobody() -> int:

@@ -27,7 +27,7 @@ class HeadBuffer:
     )  # fmt: skip
 
     def __init__(self, *, max_head: int, max_fields: int, max_request_line: int | None) -> None:
-        self.held = 0
+        self.held: int = 0
         """Bytes that are held."""
         self._max_head = max_head
         self._max_fields = max_fields

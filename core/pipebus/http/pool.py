@@ -20,7 +20,7 @@ class Origin:
         """Calls without a connection, oldest first, those with a dial of their own included."""
         self.spares: list[Dial] = []
         """Dials whose call was served by another connection."""
-        self.slots = 0
+        self.slots: int = 0
 
 
 class Pool:
@@ -37,8 +37,8 @@ class Pool:
         self.origins: dict[str, Origin] = {}
         self.blocked: OrderedDict[ClientCall, None] = OrderedDict()
         """Calls that wait for a slot, oldest first."""
-        self.slots = 0
-        self.idle = 0
+        self.slots: int = 0
+        self.idle: int = 0
 
     # --- calls -------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ class SendBuffer:
     def __init__(self) -> None:
         self._pieces: deque[bytes] = deque()
         self._offset = 0  # of the first piece, already sent
-        self.size = 0
+        self.size: int = 0
 
     def push(self, data: bytes) -> None:
         """Add bytes (empty ones are ignored)."""

@@ -25,7 +25,7 @@ class HeadReceived:
     __slots__ = ("head",)
 
     def __init__(self, head: RequestHead) -> None:
-        self.head = head
+        self.head: RequestHead = head
 
 
 class BodyReceived:
@@ -34,7 +34,7 @@ class BodyReceived:
     __slots__ = ("data",)
 
     def __init__(self, data: bytes) -> None:
-        self.data = data
+        self.data: bytes = data
 
 
 class BodyComplete:
@@ -43,7 +43,7 @@ class BodyComplete:
     __slots__ = ("body",)
 
     def __init__(self, body: bytes) -> None:
-        self.body = body
+        self.body: bytes = body
 
 
 class Bad:
@@ -57,9 +57,9 @@ class Bad:
     __slots__ = ("detail", "head", "status")
 
     def __init__(self, status: int, detail: str, head: RequestHead | None) -> None:
-        self.status = status
-        self.detail = detail
-        self.head = head
+        self.status: int = status
+        self.detail: str = detail
+        self.head: RequestHead | None = head
 
 
 class HalfClosed:

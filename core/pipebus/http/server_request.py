@@ -48,7 +48,7 @@ class RequestHalf(Connection):
         super().__init__(limits.write_timeout)
         self.head: RequestHead | None = None
         """The request that is being served."""
-        self.bytes_in = 0
+        self.bytes_in: int = 0
         """Bytes of this request on the wire, head and body, so far."""
         self._limits = limits
         self._wire = wire

@@ -51,16 +51,16 @@ class RouteTarget:
         max_body: int | None,
         handler: object = None,
     ) -> None:
-        self.group = group
+        self.group: Group = group
         """The responders of this route alone (`Bus.group(routed=False)`)."""
-        self.template = template
-        self.stream = stream
+        self.template: str = template
+        self.stream: bool = stream
         """Whether the handler is given the head at once and reads the body itself."""
-        self.timeout = timeout
+        self.timeout: float = timeout
         """Seconds to the response head: from dispatch, streamed from the last body byte."""
-        self.max_body = max_body
+        self.max_body: int | None = max_body
         """Bytes; None for no bound."""
-        self.handler = handler
+        self.handler: object = handler
         """The engine's."""
 
 
@@ -90,15 +90,15 @@ class BodyStream:
         self._session: Session | None = session
         self._bound = bound
         self._pieces: deque[bytes] = deque()
-        self.size = 0
+        self.size: int = 0
         """Bytes that wait to be taken."""
-        self.paused = False
+        self.paused: bool = False
         """Whether the connection was told to stop."""
-        self.done = False
+        self.done: bool = False
         """The last byte was received (and may still wait to be taken)."""
         self.error: StreamInterrupted | None = None
         """Why the rest will never come; what was received before is gone then, too."""
-        self.reported = False
+        self.reported: bool = False
         """Whether it stands in the dispatch's outputs; not to be set."""
 
     @property
@@ -167,36 +167,36 @@ class Session(Timed):
         token: object,
     ) -> None:
         super().__init__()
-        self.owner = owner
-        self.conn = conn
-        self.publisher = Publisher(name, self)
+        self.owner: SessionOwner = owner
+        self.conn: ServerConnection = conn
+        self.publisher: Publisher = Publisher(name, self)
         """Its name, with a number, is also the id of a request that was refused."""
-        self.client = client
-        self.tls = tls
-        self.token = token
+        self.client: Address = client
+        self.tls: bool = tls
+        self.token: object = token
         """The driver's."""
-        self.refused = False
+        self.refused: bool = False
         """It is over `max_connections`: its first request is answered 503."""
         self.state: str = IDLE
-        self.half_closed = False
-        self.peer_gone = False
-        self.reported = False
+        self.half_closed: bool = False
+        self.peer_gone: bool = False
+        self.reported: bool = False
         """It stands in the dispatch's outputs."""
-        self.wanted_read = True
+        self.wanted_read: bool = True
         """`wants_read` when the driver was last told to look."""
-        self.waits = False
+        self.waits: bool = False
         """A request is over and the next head is not let in yet."""
         self.timers: dict[str, float] = {}
         """What is rare: reason -> absolute deadline."""
-        self.requests = 0
-        self.bytes_in = 0
-        self.bytes_out = 0
+        self.requests: int = 0
+        self.bytes_in: int = 0
+        self.bytes_out: int = 0
         """Totals of the requests that are over."""
-        self.close_reason = ""
+        self.close_reason: str = ""
 
         # the current request
-        self.method = ""
-        self.target = ""
+        self.method: str = ""
+        self.target: str = ""
         self.route: RouteTarget | None = None
         self.request: Request | None = None
         """While its body is collected."""
@@ -204,9 +204,9 @@ class Session(Timed):
         """Complete, while it waits for room in the budget."""
         self.stream: BodyStream | None = None
         self.lease: Lease | None = None
-        self.head_bytes = 0
+        self.head_bytes: int = 0
         """Of `conn.bytes_in`: the head's share."""
-        self.admitted = False
+        self.admitted: bool = False
         """It holds a slot of `max_in_flight`."""
         self.exchange: Exchange | None = None
         """The open one, if any."""
@@ -214,14 +214,14 @@ class Session(Timed):
         """Its `net.http.request`."""
         self.response: Response | None = None
         """The handler's answer, if there is one."""
-        self.status = 0
-        self.outcome = ""
-        self.reason = ""
+        self.status: int = 0
+        self.outcome: str = ""
+        self.reason: str = ""
         """Why it got no whole answer; empty while nothing is wrong."""
-        self.started = 0.0
-        self.dispatched = NOT_REACHED
-        self.began = NOT_REACHED
-        self.completed = NOT_REACHED
+        self.started: float = 0.0
+        self.dispatched: float = NOT_REACHED
+        self.began: float = NOT_REACHED
+        self.completed: float = NOT_REACHED
 
     @property
     def wants_read(self) -> bool:

@@ -21,15 +21,15 @@ class Lease:
     __slots__ = ("budget", "holders", "owner", "queued", "size", "wanted")
 
     def __init__(self, budget: "BodyBudget", owner: object = None) -> None:
-        self.budget = budget
-        self.owner = owner
+        self.budget: BodyBudget = budget
+        self.owner: object = owner
         """Whose body it is; told by `BodyBudget.next_granted`."""
-        self.holders = 1
-        self.size = 0
+        self.holders: int = 1
+        self.size: int = 0
         """Bytes charged."""
-        self.wanted = 0
+        self.wanted: int = 0
         """Bytes that wait to be charged."""
-        self.queued = False
+        self.queued: bool = False
 
     def retain(self) -> None:
         """Add a holder."""
@@ -53,8 +53,8 @@ class BodyBudget:
     __slots__ = ("_granted", "_waiting", "held", "limit")
 
     def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.held = 0
+        self.limit: int = limit
+        self.held: int = 0
         self._waiting: deque[Lease] = deque()
         self._granted: deque[Lease] = deque()
 
@@ -125,12 +125,12 @@ class Admission:
     def __init__(self, limits: Limits) -> None:
         self._max_connections = limits.max_connections
         self._max_in_flight = limits.max_in_flight
-        self.bodies = BodyBudget(limits.max_buffered)
-        self.connections = 0
-        self.in_flight = 0
-        self.refused = 0
-        self.dropped = 0
-        self.overloaded = 0
+        self.bodies: BodyBudget = BodyBudget(limits.max_buffered)
+        self.connections: int = 0
+        self.in_flight: int = 0
+        self.refused: int = 0
+        self.dropped: int = 0
+        self.overloaded: int = 0
 
     def connect(self) -> Verdict:
         """Count a connection in; every verdict is followed by one `disconnect`.
