@@ -77,7 +77,7 @@ class RequestCall(PublisherCall):
 class HttpCall(RequestCall):
     """An outgoing HTTP call. Its result is the response, or what `wrap` makes of a streamed one."""
 
-    __slots__ = ("client_call", "reader", "room", "stream", "timeouts", "whole", "wrap")
+    __slots__ = ("ahead", "client_call", "reader", "room", "stream", "timeouts", "wrap")
 
     def __init__(self, publisher: Publisher, timeouts: Timeouts, *, stream: bool) -> None:
         super().__init__(publisher)
@@ -85,8 +85,8 @@ class HttpCall(RequestCall):
         self.stream: bool = stream
         self.client_call: ClientCall | None = None
         """The traffic; None if a responder of the program answers in its place."""
-        self.whole: bytes | None = None
-        """The body still to be read, where the whole response was there at once."""
+        self.ahead: bytes | None = None
+        """What is next of the body, ahead of the traffic: a stand-in's, or given back."""
         self.reader: ReadCall | None = None
         self.room: RoomCall | None = None
         self.wrap: Callable[[HttpCall], Any] | None = None

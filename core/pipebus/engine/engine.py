@@ -296,8 +296,11 @@ class Engine(Assembly):
             self._settle(now)
             self._calls.abandon(call, now)
         elif isinstance(call, ReadCall):
-            if isinstance(call.source, BodyStream):
-                self._readers.pop(call.source, None)
+            source = call.source
+            if isinstance(source, BodyStream):
+                self._readers.pop(source, None)
+                if call.value is not None:
+                    source.put_back(call.value)
             self._outgoing.forget(call)
         elif isinstance(call, RoomCall):
             self._outgoing.forget(call)

@@ -191,7 +191,7 @@ class Outgoing:
                 reply.status, reply.headers, reply.body, method=request.method, url=request.url
             )
         if isinstance(reply, ClientResponse):
-            call.whole = reply.body
+            call.ahead = reply.body
 
     def cancel(self, call: HttpCall, now: float) -> None:
         """Call a call off, or end a streamed response early."""
@@ -216,18 +216,14 @@ class Outgoing:
 
     def _feed(self, call: HttpCall, read: ReadCall, now: float) -> None:
         source = call.client_call
-        error: BaseException | None = None
-        if source is None:
-            piece, call.whole = call.whole, b""
-            piece = piece or None
-            ended = True
-        else:
-            piece = self._client.take_body(source, now)
-            ended = source.body_done
-            error = source.error
-        if piece is not None or ended or error is not None:
+        piece, call.ahead = call.ahead, None
+        ended, error = source is None, None
+        if source is not None:
+            piece = piece or self._client.take_body(source, now)
+            ended, error = source.body_done, source.error
+        if piece or ended or error is not None:
             call.reader = None
-            self._outbox.finish(read, piece, error if piece is None else None)
+            self._outbox.finish(read, piece or None, None if piece else error)
 
     # --- the request's body --------------------------------------------------------------------
 
@@ -277,6 +273,7 @@ class Outgoing:
         """Note that nobody waits for a piece or for room any more."""
         if isinstance(call, ReadCall) and isinstance(call.source, HttpCall):
             call.source.reader = None
+            call.source.ahead = call.value
         elif isinstance(call, RoomCall) and isinstance(call.target, HttpCall):
             call.target.room = None
         self._outbox.finish(call)

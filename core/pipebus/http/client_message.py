@@ -8,7 +8,7 @@ import msgspec
 from pipebus.http.encode import REQUEST_OWN, check_fields, request_head
 from pipebus.http.framing import CHUNKED, NO_BODY, Framing
 from pipebus.http.headers import Headers, HeadersInput
-from pipebus.http.url import parse_url
+from pipebus.http.url import Url, parse_url
 from pipebus.http.wire import RawHeaders
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class ClientRequest:
             raise ValueError(msg)
         self.method: str = method
         self.url: str = url
-        self.target = parse_url(url)
+        self.target: Url = parse_url(url)
         self.headers: Headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.body: bytes = body
         self.streams: bool = streams

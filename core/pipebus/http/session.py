@@ -120,6 +120,11 @@ class BodyStream:
                 session.owner.refill(session, now)
         return piece
 
+    def put_back(self, piece: bytes) -> None:
+        """Give back what was taken for a reader that has gone meanwhile: it is next again."""
+        self._pieces.appendleft(piece)
+        self.size += len(piece)
+
     def put(self, piece: bytes) -> bool:
         """Add a piece (the dispatch's); False: over the bound, stop the peer."""
         self._pieces.append(piece)

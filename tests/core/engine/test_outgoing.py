@@ -612,3 +612,23 @@ def test_an_answer_that_begins_while_the_upload_is_stopped() -> None:
         app.advance(6)
         assert room.result() is False
     nothing_left(app)
+
+
+def test_a_piece_of_a_response_whose_reader_has_gone_is_read_by_the_next() -> None:
+    app = gateway(Pipeline("empty"))
+    with app:
+        engine = app.client.engine
+        request = ClientRequest("GET", "http://up/count")
+        call = engine.http(request, app.world.now, stream=True, on_bus=False)
+        app.advance(1.5)
+        first = engine.read(call, app.world.now)
+        assert first.result() == b"0"
+        engine.abandon(first, app.world.now)
+        assert engine.read(call, app.world.now).result() == b"0"
+        waiting = engine.read(call, app.world.now)
+        assert not waiting.done
+        engine.abandon(waiting, app.world.now)
+        app.advance(1)
+        assert engine.read(call, app.world.now).result() == b"1"
+        engine.close_http(call, app.world.now)
+    nothing_left(app)

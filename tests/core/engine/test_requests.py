@@ -9,6 +9,7 @@ from pipebus.errors import HTTPError, LocalProtocolError, NoResponder, RequestTi
 from pipebus.http.events import HttpResponded
 from pipebus.http.message import Request, RequestInfo, StreamRequest
 from pipebus.http.response import Response
+from pipebus.http.session import BodyStream
 from pipebus.limits import Limits
 from pipebus.pipeline.context import Context, InlineContext, ThreadContext
 from pipebus.pipeline.declare import Pipeline
@@ -369,4 +370,32 @@ def test_a_slow_reader_stops_a_streamed_response() -> None:
         app.settle()
         assert len(made) == 100
         assert len(end.received) > 5_000_000
+    assert not any(left_behind(app.engine).values())
+
+
+def test_a_piece_whose_reader_has_gone_is_read_by_the_next() -> None:
+    """A cancellation may overtake the wake-up of a reader that has its piece already."""
+    pipeline: Pipeline[None] = Pipeline()
+    bodies: list[object] = []
+
+    @pipeline.route("POST /up", stream=True)
+    async def up(request: StreamRequest, ctx: Context) -> Response:
+        bodies.append(request.body_state)
+        await ctx.sleep(1)
+        return Response.text(b"".join([piece async for piece in request]).decode())
+
+    with run(pipeline) as app:
+        end = app.dial()
+        app.send(end, b"POST /up HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nab")
+        (body,) = bodies
+        assert isinstance(body, BodyStream)
+        read = app.engine.read(body, app.world.now)
+        assert read.done
+        app.engine.abandon(read, app.world.now)
+        waiting = app.engine.read(body, app.world.now)
+        app.engine.abandon(waiting, app.world.now)
+        app.engine.abandon(app.engine.read(body, app.world.now), app.world.now)
+        app.send(end, b"cdef")
+        app.advance(2)
+        assert end.received.endswith(b"\r\n\r\nabcdef")
     assert not any(left_behind(app.engine).values())
