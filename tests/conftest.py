@@ -21,7 +21,7 @@ settings.register_profile("ci", deadline=None, print_blob=True, derandomize=True
 settings.load_profile("ci" if CI else "local")
 
 HERE = Path(__file__).parent
-OPENS_THINGS = {HERE / "bindings", HERE / "cli", HERE / "peers"}
+OPENS_THINGS = {HERE / "bindings", HERE / "cli", HERE / "examples", HERE / "peers"}
 
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
