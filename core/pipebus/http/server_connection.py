@@ -8,7 +8,7 @@ from pipebus.http.body_writer import BodyWriter
 from pipebus.http.framing import answer_framing
 from pipebus.http.server_events import DONE, WRITABLE, Close, ServerEvent
 from pipebus.http.server_request import LINGER_TIMEOUT, RequestHalf
-from pipebus.http.wire import HTTP_10, HTTP_11, RawHeaders, WireCodec
+from pipebus.http.wire import HTTP_10, HTTP_11, RawHeaders, RequestHead, WireCodec
 from pipebus.limits import Limits
 from pipebus.wall_clock import WallClock
 
@@ -189,7 +189,7 @@ class ServerConnection(RequestHalf):
         if self._cycle.state == cycle.CLOSED:
             return
         self._cycle.sent(cycle.NEXT)
-        self.head = None
+        self.head: RequestHead | None = None
         self.bytes_in = self.bytes_out = 0
         # A peer that pipelines and does not read may not make us pile up answers.
         self._held = self._out.size > self._limits.write_high_water
