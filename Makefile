@@ -5,6 +5,7 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PACKAGES := pipebus pipebus_anyio pipebus_asyncio pipebus_trio
 
 .PHONY: demo test check format lint walls types complete pytest coverage bench mutation docs clean
@@ -76,9 +77,11 @@ clean:
 # The groups of pyproject.toml need the pip that constraints.txt names. hatchling comes from the dev
 # group, so the package itself is built with no second download.
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	@test -x $(BIN)/python || $(PYTHON) $(NEW_ENOUGH) || { \
 		echo "pipebus needs Python 3.11 or newer: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python $(NEW_ENOUGH) || { \
+		echo "pipebus needs Python 3.11 or newer, $(VENV) has an older one: make clean" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --group peers
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
