@@ -57,6 +57,13 @@ def test_a_request_is_started_and_answered() -> None:
     a.check()
 
 
+def test_an_open_request_tells_of_no_end_and_no_invocation() -> None:
+    exchange = Answering(1).open()
+    assert (exchange.outcome, exchange.reply, exchange.error) == (None, None, None)
+    assert (exchange.cancel_reason, exchange.response_started) == ("", False)
+    assert (exchange.invocation, exchange.answering) == (None, None), "the engine's to set"
+
+
 def test_the_request_is_an_event_for_all_who_watch() -> None:
     a = Answering(1)
     watcher = a.bus.subscribe("q", 0.0)

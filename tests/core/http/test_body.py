@@ -33,23 +33,26 @@ def single_bytes(data: bytes) -> list[bytes]:
     return [data[at : at + 1] for at in range(len(data))]
 
 
-def both(framing: Framing, data: bytes, max_size: int | None = None) -> Outcome:
+def however_cut(framing: Framing, data: bytes, max_size: int | None = None) -> Outcome:
+    """Read it whole, a byte at a time and in halves: alike."""
     whole = read(framing, [data], max_size)
     assert read(framing, single_bytes(data), max_size) == whole
+    half = len(data) // 2
+    assert read(framing, [data[:half], data[half:]], max_size) == whole
     return whole
 
 
 def test_no_body_is_complete_at_once() -> None:
     assert BodyReader(NO_BODY).complete
     assert BodyReader(Framing("length", 0)).complete
-    assert both(NO_BODY, b"next") == (b"", True, b"next")
+    assert however_cut(NO_BODY, b"next") == (b"", True, b"next")
     BodyReader(NO_BODY).eof()
 
 
 def test_by_length() -> None:
-    assert both(Framing("length", 5), b"hel") == (b"hel", False, b"")
-    assert both(Framing("length", 5), b"hello") == (b"hello", True, b"")
-    assert both(Framing("length", 5), b"helloGET /") == (b"hello", True, b"GET /")
+    assert however_cut(Framing("length", 5), b"hel") == (b"hel", False, b"")
+    assert however_cut(Framing("length", 5), b"hello") == (b"hello", True, b"")
+    assert however_cut(Framing("length", 5), b"helloGET /") == (b"hello", True, b"GET /")
 
 
 def test_pieces_of_a_large_body_are_not_copied() -> None:
@@ -63,10 +66,20 @@ def test_pieces_of_a_large_body_are_not_copied() -> None:
     assert until.feed(data) is data
 
 
+def test_before_its_first_byte() -> None:
+    reader = BodyReader(CHUNKED)
+    assert (reader.complete, reader.received, reader.used) == (False, 0, 0)
+
+
 def test_from_an_offset() -> None:
     reader = BodyReader(Framing("length", 5))
-    assert reader.feed(b"headhellorest", 4) == b"hello"
-    assert reader.used == 9
+    assert reader.feed(b"headhel", 4) == b"hel"
+    assert (reader.used, reader.received, reader.complete) == (7, 3, False)
+    assert reader.feed(b"xlorest", 1) == b"lo"
+    assert (reader.used, reader.received, reader.complete) == (3, 5, True)
+    until = BodyReader(UNTIL_CLOSE)
+    assert until.feed(b"headhel", 4) + until.feed(b"xlo", 1) == b"hello"
+    assert (until.used, until.received) == (3, 5)
     chunked = BodyReader(CHUNKED)
     assert chunked.feed(b"head1\r\nx\r\n0\r\n\r\nrest", 4) == b"x"
     assert chunked.used == 15
@@ -106,8 +119,8 @@ def test_an_early_end_is_an_error(framing: Framing) -> None:
     ],
 )
 def test_chunked(data: bytes, expected: bytes) -> None:
-    assert both(CHUNKED, data + b"GET /") == (expected, True, b"GET /")
-    assert both(CHUNKED, data[:-1]) == (expected, False, b"")
+    assert however_cut(CHUNKED, data + b"GET /") == (expected, True, b"GET /")
+    assert however_cut(CHUNKED, data[:-1]) == (expected, False, b"")
     reader = h11.Connection(h11.SERVER)
     reader.receive_data(b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + data)
     assert isinstance(reader.next_event(), h11.Request)
@@ -121,7 +134,7 @@ def test_chunked(data: bytes, expected: bytes) -> None:
 def test_white_space_in_extensions_is_read_over() -> None:
     """RFC 9112 section 7.1.1 asks a recipient to parse it (h11 0.16 does not)."""
     data = b'1 ; a = "q\\"; \xe9" ;b\t=\tc\r\nx\r\n0\r\n\r\n'
-    assert both(CHUNKED, data) == (b"x", True, b"")
+    assert however_cut(CHUNKED, data) == (b"x", True, b"")
 
 
 @pytest.mark.parametrize(
@@ -160,15 +173,15 @@ def test_white_space_in_extensions_is_read_over() -> None:
     ],
 )
 def test_malformed_chunks(data: bytes) -> None:
-    assert both(CHUNKED, data) == 400
-    assert both(CHUNKED, b"1\r\nx\r\n" + data) == 400
+    assert however_cut(CHUNKED, data) == 400
+    assert however_cut(CHUNKED, b"1\r\nx\r\n" + data) == 400
 
 
 def test_a_chunk_line_is_bounded() -> None:
     longest = b"1;" + b"a" * (body_module.MAX_CHUNK_LINE - 4) + b"\r\n"
-    assert both(CHUNKED, longest + b"x\r\n0\r\n\r\n") == (b"x", True, b"")
-    assert both(CHUNKED, b"1;a" + longest[2:]) == 400
-    assert both(CHUNKED, longest[:-2] + b"aa") == 400
+    assert however_cut(CHUNKED, longest + b"x\r\n0\r\n\r\n") == (b"x", True, b"")
+    assert however_cut(CHUNKED, b"1;a" + longest[2:]) == 400
+    assert however_cut(CHUNKED, longest[:-2] + b"aa") == 400
 
 
 def test_trailers_are_bounded() -> None:
@@ -176,31 +189,45 @@ def test_trailers_are_bounded() -> None:
     line = b"a:" + b"b" * 1000 + b"\r\n"
     count, rest = divmod(room, len(line))
     most = b"0\r\n" + line * count + b"a:" + b"b" * (rest - 4) + b"\r\n"
-    assert both(CHUNKED, most + b"\r\n") == (b"", True, b"")
-    assert both(CHUNKED, most[:-2] + b"b\r\n\r\n") == 431
-    assert both(CHUNKED, most[:-2] + b"bb\r\n\r\n") == 431
-    assert both(CHUNKED, most[:-2] + b"bbbb\r\n\r\n") == 431
-    assert both(CHUNKED, b"0\r\na:" + b"b" * 9000) == 431
+    assert however_cut(CHUNKED, most + b"\r\n") == (b"", True, b"")
+    assert however_cut(CHUNKED, most[:-2] + b"b\r\n\r\n") == 431
+    assert however_cut(CHUNKED, most[:-2] + b"bb\r\n\r\n") == 431
+    assert however_cut(CHUNKED, most[:-2] + b"bbbb\r\n\r\n") == 431
+    assert however_cut(CHUNKED, b"0\r\na:" + b"b" * 9000) == 431
 
 
 def test_extensions_may_not_outweigh_the_data() -> None:
     chunk = b"1;" + b"a" * 400 + b"\r\nx\r\n"
-    assert both(CHUNKED, chunk * 30 + b"0\r\n\r\n") == (b"x" * 30, True, b"")
-    assert both(CHUNKED, chunk * 60) == 400
+    assert however_cut(CHUNKED, chunk * 30 + b"0\r\n\r\n") == (b"x" * 30, True, b"")
+    assert however_cut(CHUNKED, chunk * 60) == 400
     # a signature per chunk of real size is fine for ever
     signed = b"400;" + b"a" * 400 + b"\r\n" + b"x" * 1024 + b"\r\n"
     assert read(CHUNKED, [signed * 500]) == (b"x" * 1024 * 500, False, b"")
 
 
+@pytest.mark.parametrize("plain", [b"", b"1\r\nx\r\n", b"1\r\nx\r\n" * 100])
+def test_extensions_have_an_exact_bound(plain: bytes) -> None:
+    """Chunks that carry none do not save up for those that do, nor are they counted."""
+    waste = 1000
+    line = body_module.FREE_CHUNK_LINE + 1 + waste  # the data of the chunk is 1 byte
+    chunk = b"1;" + b"a" * (line - 4) + b"\r\nx\r\n"
+    count, rest = divmod(body_module.MAX_CHUNK_WASTE, waste)
+    last = b"0;" + b"a" * (body_module.FREE_CHUNK_LINE + rest - 4) + b"\r\n"
+    most = plain + chunk * count + last
+    data = b"x" * (plain.count(b"x") + count)
+    assert read(CHUNKED, [most + b"\r\n"]) == (data, True, b"")
+    assert read(CHUNKED, [most[:-2] + b"a\r\n\r\n"]) == 400
+
+
 def test_one_byte_chunks_are_legal() -> None:
-    assert both(CHUNKED, b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n") == (b"x" * 5000, True, b"")
+    assert however_cut(CHUNKED, b"1\r\nx\r\n" * 5000 + b"0\r\n\r\n") == (b"x" * 5000, True, b"")
 
 
 def test_too_large_is_known_from_the_chunk_line() -> None:
-    assert both(CHUNKED, b"5\r\nhello\r\n0\r\n\r\n", 5) == (b"hello", True, b"")
-    assert both(CHUNKED, b"5\r\n", 4) == 413
-    assert both(CHUNKED, b"3\r\nabc\r\n2\r\n", 4) == 413
-    assert both(CHUNKED, b"5\r\nhello!malformed", 4) == 413
+    assert however_cut(CHUNKED, b"5\r\nhello\r\n0\r\n\r\n", 5) == (b"hello", True, b"")
+    assert however_cut(CHUNKED, b"5\r\n", 4) == 413
+    assert however_cut(CHUNKED, b"3\r\nabc\r\n2\r\n", 4) == 413
+    assert however_cut(CHUNKED, b"5\r\nhello!malformed", 4) == 413
 
 
 def test_one_feed_gives_one_piece() -> None:
@@ -232,7 +259,7 @@ def test_what_h11_writes_we_read(chunks: list[bytes], after: bytes, data: st.Dat
     ]
     expected = (b"".join(chunks), True, after)
     assert read(CHUNKED, pieces) == expected
-    assert both(CHUNKED, stream) == expected
+    assert however_cut(CHUNKED, stream) == expected
 
 
 @given(
@@ -243,7 +270,7 @@ def test_what_h11_writes_we_read(chunks: list[bytes], after: bytes, data: st.Dat
 )
 def test_cuts_change_nothing(parts: list[bytes]) -> None:
     """Fed whole or a byte at a time a stream is read alike, up to where it breaks."""
-    both(CHUNKED, b"".join(parts))
+    however_cut(CHUNKED, b"".join(parts))
 
 
 @given(st.lists(st.sampled_from([b"", b"a", b"bc" * 50, b"d" * 4096, b"e" * 9000]), max_size=10))

@@ -91,15 +91,21 @@ BAD: list[tuple[RawHeaders, bytes, int]] = [
     ([(TE, b"chunked"), (TE, b"gzip")], b"1.1", 400),
     ([(TE, b"chunked, chunked")], b"1.1", 400),
     ([(TE, b"chunked"), (TE, b"chunked")], b"1.1", 400),
+    ([(TE, b"gzip, chunked, chunked")], b"1.1", 400),
     ([(TE, b"chunked;a=b")], b"1.1", 400),
     ([(TE, b"chunked,")], b"1.1", 400),
     ([(TE, b", chunked")], b"1.1", 400),
     ([(TE, b"")], b"1.1", 400),
     ([(TE, b'"chunked"')], b"1.1", 400),
+    # only space and tab are white space: a proxy that reads over more, or over less, is fooled
+    ([(TE, b"\x0bchunked")], b"1.1", 400),
+    ([(TE, b"chunked\x0c")], b"1.1", 400),
+    ([(TE, b"gzip\x85, chunked")], b"1.1", 400),
     ([(TE, b"gzip;q=@, chunked")], b"1.1", 400),
     ([(TE, b"gzip, chunked")], b"1.1", 501),
     ([(TE, b"gzip"), (TE, b"chunked")], b"1.1", 501),
     ([(TE, b"xyz ,\tchunked")], b"1.1", 501),
+    ([(TE, b"gzip, xyz, chunked")], b"1.1", 501),
 ]
 
 
@@ -211,6 +217,7 @@ def test_answers(
         (b"1.1", [b"Close"], False),
         (b"1.1", [b"x,\tCLOSE ,y"], False),
         (b"1.1", [b"closed"], True),
+        (b"1.1", [b"close\x0c"], True),
         (b"1.1", [b"x", b"close"], False),
         (b"1.0", [b"keep-alive"], True),
         (b"1.0", [b"a, Keep-Alive"], True),
@@ -226,17 +233,23 @@ def test_keep_alive(version: bytes, values: list[bytes], expected: bool) -> None
 
 
 @pytest.mark.parametrize(
-    ("version", "value", "expected"),
+    ("version", "values", "expected"),
     [
-        (b"1.1", b"100-continue", True),
-        (b"1.1", b"100-Continue", True),
-        (b"1.0", b"100-continue", False),
-        (b"1.1", b"200-ok", False),
-        (b"1.1", None, False),
+        (b"1.1", [b"100-continue"], True),
+        (b"1.1", [b"100-Continue"], True),
+        (b"1.1", [b"a=b,\t100-continue ,c"], True),
+        (b"1.1", [b"a=b", b"100-continue"], True),
+        (b"1.1", [b"100-continue", b"a=b"], True),
+        (b"1.0", [b"100-continue"], False),
+        (b"1.1", [b"200-ok"], False),
+        (b"1.1", [b"100-continue=a"], False),
+        (b"1.1", [b"100-continue\x0b"], False),
+        (b"1.1", [b"a", b"b"], False),
+        (b"1.1", [], False),
     ],
 )
-def test_expects_continue(version: bytes, value: bytes | None, expected: bool) -> None:
-    fields: RawHeaders = [(b"a", b"b")] + ([] if value is None else [(b"expect", value)])
+def test_expects_continue(version: bytes, values: list[bytes], expected: bool) -> None:
+    fields: RawHeaders = [(b"a", b"100-continue"), *((b"expect", value) for value in values)]
     assert expects_continue(request(fields, version)) is expected
 
 
