@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # a node drives an engine over a network, and a network conne
     from pipebus.testing.node import Node
 
 WINDOW: Final = 65_536
-"""Bytes that a pipe holds when its reader does not read; more are not taken from the writer."""
+"""Bytes that a pipe holds, see `Network`."""
 
 _FIRST_PORT: Final = 40_000
 
@@ -120,11 +120,17 @@ class Pipe:
 
 
 class Network:
-    """Names to nodes, attempts to pipes, bytes from end to end."""
+    """Names to nodes, attempts to pipes, bytes from end to end.
 
-    def __init__(self, world: World, faults: Faults | None = None) -> None:
+    `window` is how many bytes a pipe holds each way while its reader does not read; more are not
+    taken from an engine that writes (a test's `send` knows no such bound).
+    """
+
+    def __init__(self, world: World, faults: Faults | None = None, *, window: int = WINDOW) -> None:
         self.world = world
         self.faults = faults or Faults()
+        self._window = window
+        self._silent: set[Address] = set()
         self._listeners: dict[Address, Node] = {}
         self._names: dict[str, list[str]] = {}
         self._attempts: set[str] = set()
@@ -139,6 +145,10 @@ class Network:
         """Refuse connections to a node from now on."""
         for address in [a for a, holder in self._listeners.items() if holder is node]:
             del self._listeners[address]
+
+    def silence(self, address: Address) -> None:
+        """Leave every attempt to connect to `address` unanswered, as a firewall may."""
+        self._silent.add(address)
 
     def name(self, host: str, *addresses: str) -> None:
         """Have `host` resolve to IP addresses; any other name resolves to itself."""
@@ -178,6 +188,8 @@ class Network:
 
         def answer() -> None:
             if attempt not in self._attempts:  # abandoned
+                return
+            if wanted.address in self._silent:
                 return
             self._attempts.remove(attempt)
             far = self._listeners.get(wanted.address)
@@ -269,7 +281,7 @@ class Network:
             if end.sent_eof:  # by a fault: the way out is gone, and this write says so
                 self._reset(end.pipe)
                 break
-            room = WINDOW - end.peer.waiting
+            room = self._window - end.peer.waiting
             if room <= 0:
                 break
             piece = bytes(data[:room])
