@@ -7,6 +7,7 @@ import anyio
 
 from pipebus.engine.actions import Link
 from pipebus.engine.engine import Engine
+from pipebus.http.client_connection import ClientConnection
 from pipebus.http.server_events import Close
 from pipebus_anyio.runtime import Runtime, Task
 from pipebus_anyio.transport import EOF, LOST, SEND_SIZE, Transport
@@ -84,7 +85,8 @@ class Connection:
             self._runtime.spawn(self._read, transport)
             await self._write(transport)
         except LOST:
-            pass
+            if isinstance(self.link, ClientConnection):
+                await self._hear_out(self.link)
         finally:
             if self.link.wants_close is Close.RESET:
                 transport.reset_on_close()
@@ -120,6 +122,15 @@ class Connection:
             if close is Close.LINGER and not eof_sent:
                 eof_sent = True
                 await transport.send_eof()
+            await self._may_write.wait()
+
+    async def _hear_out(self, link: ClientConnection) -> None:
+        """Let the reader come to its end after a failed send.
+
+        The server may have answered before it closed: such an answer is often why the request
+        could not be sent (RFC 9112 section 9.5).
+        """
+        while not self._lost and link.wants_close is Close.NO:
             await self._may_write.wait()
 
     async def _send(self, transport: Transport, data: bytes) -> None:

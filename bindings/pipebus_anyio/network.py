@@ -21,6 +21,8 @@ ACCEPTS_PER_TURN: Final = 64
 PAUSE_FIRST: Final = 0.05
 PAUSE_MOST: Final = 1.0
 """Seconds without accepting after an error, doubling from the first to the most."""
+BACKLOG_PAUSE: Final = 0.01
+"""Seconds between attempts at a UNIX socket whose backlog is full."""
 
 Open = Callable[[], Awaitable[Transport]]
 Accepted = Callable[[Open, Address], None]
@@ -97,8 +99,16 @@ class SocketListener:
             except OSError as error:
                 return error
             sock.setblocking(False)
-            accepted(partial(SocketTransport.from_socket, sock), peer_address(peer))
+            accepted(partial(_open, sock), peer_address(peer))
         return None
+
+
+async def _open(sock: socket.socket) -> Transport:
+    try:
+        return SocketTransport(sock)
+    except OSError:  # TCP_NODELAY: the peer has reset it already (EINVAL, on BSD)
+        sock.close()
+        raise
 
 
 class SocketNetwork:
@@ -126,24 +136,32 @@ class SocketNetwork:
     async def connect(self, address: Address) -> Transport:
         """Connect to one address."""
         if isinstance(address, str):
-            return SocketTransport(await anyio.connect_unix(address))
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+            family = socket.AF_UNIX
+        else:
+            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            await _connect_tcp(sock, address)
+            await _connect(sock, address)
+            return SocketTransport(sock)
         except BaseException:
             sock.close()
             raise
-        return await SocketTransport.from_socket(sock)
 
 
-async def _connect_tcp(sock: socket.socket, address: tuple[str, int]) -> None:
+async def _connect(sock: socket.socket, address: Address) -> None:
     """Connect one socket to one address; `anyio.connect_tcp` would race several of its own."""
-    try:
-        sock.connect(address)
-    except BlockingIOError:
-        await anyio.wait_writable(sock)
-        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            raise OSError(error, os.strerror(error)) from None
+    while True:
+        try:
+            sock.connect(address)
+        except BlockingIOError:
+            if sock.family != socket.AF_UNIX:
+                break
+            # The backlog is full (connect(2): EAGAIN), and there is nothing to wait for.
+            await anyio.sleep(BACKLOG_PAUSE)
+        else:
+            return
+    await anyio.wait_writable(sock)
+    error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error:
+        raise OSError(error, os.strerror(error))

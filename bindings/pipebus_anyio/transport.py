@@ -1,4 +1,4 @@
-"""What a driver moves bytes over: the interface, its errors, and sockets as anyio streams."""
+"""What a driver moves bytes over: the interface, its errors, and sockets."""
 
 import socket
 import struct
@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 import anyio
-import anyio.abc
 
 from pipebus.http.message import Address
 
@@ -54,46 +53,62 @@ class Transport(Protocol):
 
 
 class SocketTransport:
-    """A TCP or UNIX socket as an anyio stream."""
+    """A connected TCP or UNIX socket, non-blocking; owned.
 
-    __slots__ = ("_stream",)
+    anyio's socket streams are not used: on asyncio a failed send makes them forget what has
+    arrived, which may be the answer that says why; and each call costs a wait more.
+    """
 
-    def __init__(self, stream: anyio.abc.SocketStream) -> None:
-        self._stream = stream
+    __slots__ = ("_socket",)
 
-    @classmethod
-    async def from_socket(cls, sock: socket.socket) -> "SocketTransport":
-        """Wrap a connected, non-blocking socket and own it; TCP_NODELAY is set on TCP."""
-        try:
-            if sock.family == socket.AF_UNIX:
-                return cls(await anyio.abc.UNIXSocketStream.from_socket(sock))
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return cls(await anyio.abc.SocketStream.from_socket(sock))
-        except BaseException:
-            sock.close()
-            raise
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        if connected.family != socket.AF_UNIX:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def receive(self, max_bytes: int = RECEIVE_SIZE) -> bytes:
         """Wait for bytes."""
-        return await self._stream.receive(max_bytes)
+        sock = self._socket
+        while True:
+            if sock.fileno() < 0:
+                raise anyio.ClosedResourceError
+            # First, not only where nothing is there yet: so a busy peer leaves others their turn.
+            await anyio.wait_readable(sock)
+            try:
+                data = sock.recv(max_bytes)
+            except BlockingIOError:
+                continue
+            if not data:
+                raise anyio.EndOfStream
+            return data
 
     async def send(self, data: bytes | memoryview) -> None:
-        """Send all of `data`."""
-        await self._stream.send(data)  # type: ignore[arg-type]  # any buffer does, see its backends
+        """Send all of `data`; does not yield where the system takes it at once."""
+        sock = self._socket
+        while True:
+            try:
+                sent = sock.send(data)
+            except BlockingIOError:
+                await anyio.wait_writable(sock)
+                continue
+            if sent == len(data):
+                return
+            data = memoryview(data)[sent:]
 
     async def send_eof(self) -> None:
         """Shut the sending side."""
-        await self._stream.send_eof()
+        self._socket.shutdown(socket.SHUT_WR)
 
     def reset_on_close(self) -> None:
         """Set SO_LINGER to zero seconds: the close sends RST (no effect on UNIX sockets)."""
-        raw = self._stream.extra(anyio.abc.SocketAttribute.raw_socket)  # noqa: S610 (no Django)
         with suppress(OSError):  # closed already, or the peer's reset has come first
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     async def aclose(self) -> None:
         """Close the socket."""
-        await self._stream.aclose()
+        if self._socket.fileno() >= 0:
+            anyio.notify_closing(self._socket)
+            self._socket.close()
 
 
 def peer_address(address: object) -> Address:

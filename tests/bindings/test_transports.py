@@ -281,8 +281,7 @@ async def test_the_client_side_of_a_socket() -> None:
     network = SocketNetwork()
     async with pair(network) as (near, far):
         for end in (near, far):
-            raw = end._stream.extra(anyio.abc.SocketAttribute.raw_socket)
-            assert raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert end._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_unix_sockets(tmp_path: Path) -> None:
