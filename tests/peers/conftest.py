@@ -31,7 +31,7 @@ def echo(
     authority, certificate, key = certificates().write(directory)
     unix = directory / "echo.sock"
     command = ("-m", "pipebus_cli", "echo", "--runtime", request.param, "--port", "0")
-    plain = serving(*command, "--max-body", "64M", "--uds", str(unix))
-    tls = serving(*command, "--tls-cert", str(certificate), "--tls-key", str(key))
+    plain = serving(*command, "--max-body", "64M", "--uds", str(unix), ours=True)
+    tls = serving(*command, "--tls-cert", str(certificate), "--tls-key", str(key), ours=True)
     with plain as http, tls as https:
         yield Echo(http, https, unix, authority)
