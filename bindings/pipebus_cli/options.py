@@ -84,10 +84,10 @@ def print_banner(what: str, server: Server) -> None:
     grace = show(server.options.limits.grace)
     stack = f"{server.runtime}, driver {server.driver.name}, wire {server.wire.name}"
     lines = [f"{what} on {stack}, grace {grace} s"]
-    lines += [f"listening at {_url(server, address)}" for address in server.addresses]
     changed = differences(server.options.limits)
     if changed:
         lines.append(f"limits: {', '.join(changed)}")
+    lines += [f"listening at {_url(server, address)}" for address in server.addresses]
     print("\n".join(lines), flush=True)
 
 

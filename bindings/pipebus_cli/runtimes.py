@@ -41,7 +41,13 @@ class Choice:
 
     def run(self, main: Callable[[], Awaitable[T]]) -> T:
         """Run `main` to its end in a new loop."""
-        return anyio.run(main, backend=self.name)
+        try:
+            return anyio.run(main, backend=self.name)
+        except BaseExceptionGroup as group:
+            # On trio Ctrl-C is raised in whichever task runs, and a nursery wraps what it sees.
+            if group.split(KeyboardInterrupt)[1] is None:
+                raise KeyboardInterrupt from None
+            raise
 
 
 def choose(name: RuntimeName) -> Choice:

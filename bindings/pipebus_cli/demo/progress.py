@@ -33,11 +33,11 @@ class _Lines:
         self._next = 1
 
     def reached(self, done: int) -> None:
-        if done * 4 >= self._total * self._next:
+        if done * 10 >= self._total * self._next:
             self._console.print(
                 f"{self._name}: {done:,} of {self._total:,} requests", highlight=False
             )
-            self._next = done * 4 // self._total + 1
+            self._next = done * 10 // self._total + 1
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from argparse import ArgumentParser
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -80,13 +81,15 @@ class Echo:
 
 
 class Experiment:
-    """One run of the server, and what it has measured."""
+    """One run of the server, and what it has measured. A test puts faulty parts in."""
 
-    def __init__(self) -> None:
-        self.echo = Echo()
+    def __init__(
+        self, *, echo: Callable[[], Echo] = Echo, count: Callable[..., TopicCount] = TopicCount
+    ) -> None:
+        self.echo = echo()
         self.pipeline: Pipeline[None] = Pipeline("demo")
         self.pipeline.route("/{path...}")(self.echo.answer)
-        self.count = TopicCount(self.pipeline)
+        self.count = count(self.pipeline)
 
     async def run(self, runtime: str, driver: str, wire: str) -> None:
         """Serve until standard input ends, then report."""
