@@ -5,7 +5,7 @@ from typing import Final
 from pipebus.errors import LocalProtocolError
 from pipebus.http import cycle, encode
 from pipebus.http.body_writer import BodyWriter
-from pipebus.http.framing import answer_framing
+from pipebus.http.framing import answer_framing, keep_alive
 from pipebus.http.server_events import DONE, WRITABLE, Close, ServerEvent
 from pipebus.http.server_request import LINGER_TIMEOUT, RequestHalf
 from pipebus.http.wire import HTTP_10, HTTP_11, RawHeaders, RequestHead, WireCodec
@@ -153,10 +153,16 @@ class ServerConnection(RequestHalf):
         self._events.append(DONE)
         if self._persists and not self._last:
             return
-        # A close with input unread makes the kernel send a reset, which can eat the answer
-        # (RFC 9112 section 9.6).
-        unread = self._cycle.state == cycle.ENDING or self._heads.held > 0
-        self._shut(Close.LINGER if unread and not self._eof else Close.AFTER_FLUSH)
+        # Input that comes to a closed socket makes the kernel send a reset, which can eat the answer
+        # (RFC 9112 section 9.6). Only a peer that called this request its last sends no more.
+        head = self.head
+        more = (
+            self._cycle.state == cycle.ENDING
+            or self._heads.held > 0
+            or head is None
+            or keep_alive(head.http_version, head.headers)
+        )
+        self._shut(Close.LINGER if more and not self._eof else Close.AFTER_FLUSH)
         self._linger_if_flushed(now)
 
     def _linger_if_flushed(self, now: float) -> None:

@@ -37,6 +37,8 @@ def test_one_connection_too_many_is_answered_503_and_closed() -> None:
     ((status, fields, _),) = second.responses
     assert (status, fields["connection"]) == (503, "close")
     assert "retry-after" in fields
+    assert second.fin
+    second.shut()
     assert second.ended == "closed"
     assert world.admission.connections == 1
 
@@ -394,6 +396,8 @@ def test_a_drain_closes_the_idle_and_finishes_what_is_in_flight() -> None:
     for served_peer in (peer, half):
         world.reply(Response.text("last"))
         assert served_peer.responses[0][1]["connection"] == "close"
+        assert served_peer.fin  # and what it may have sent meanwhile does not reset the answer
+        served_peer.shut()
         assert served_peer.ended == "closed"
     assert world.drain.drained
     world.assert_nothing_left()
@@ -440,6 +444,7 @@ def test_grace_over_cuts_what_is_left() -> None:
     assert head.ended
     assert head.received == b""
     body.shut()
+    running.shut()
     assert world.drain.drained
     world.assert_nothing_left()
 
@@ -483,7 +488,7 @@ def test_a_cut_ends_it_at_once(in_flight: bool) -> None:
     world.pump()
     assert world.drain.drained
     assert peer.statuses == ([503] if in_flight else [])
-    assert peer.ended
+    assert peer.fin
 
 
 def test_two_of_a_sessions_timers_at_once_are_one_end() -> None:
@@ -507,6 +512,7 @@ def test_an_answer_that_still_leaves_when_grace_is_over_is_let_go() -> None:
     world.wait(2.0)
     peer.read_again()
     assert peer.responses[0][2] == b"whole"
+    peer.shut()
     assert world.drain.drained
 
 

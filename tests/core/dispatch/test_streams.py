@@ -391,5 +391,6 @@ def test_echo_both_ways_at_once() -> None:
     world.dispatch.stream_end(exchange, world.now)
     world.pump()
     assert peer.responses[0][2] == b"abcdefg"
-    assert peer.ended == "closed"  # that the request would be read to its end was not sure
+    assert peer.fin  # that the request would be read to its end was not sure
+    peer.shut()
     world.assert_nothing_left()

@@ -74,7 +74,7 @@ class TestAnsweredEarly:
         assert rig.flush() == response(
             b"transfer-encoding: chunked\r\n" + SAYS_CLOSE, b"1\r\nx\r\n0\r\n\r\n"
         )
-        assert rig.closing() is Close.AFTER_FLUSH
+        assert rig.closing() is Close.LINGER
 
     def test_a_body_cannot_be_asked_for_once_its_answer_began(self) -> None:
         rig = Rig()
@@ -176,7 +176,7 @@ class TestStreams:
         rig.conn.send_body(b"ab", rig.now)
         rig.conn.end_body(rig.now)
         assert rig.flush() == response(SAYS_CLOSE, b"ab")
-        assert rig.closing() is Close.AFTER_FLUSH
+        assert rig.closing() is Close.LINGER
 
     def test_of_known_length(self) -> None:
         rig = Rig()
