@@ -11,6 +11,14 @@ class PipebusError(Exception):
     """The root: `except PipebusError` catches everything below and nothing else."""
 
 
+def text_of(error: BaseException) -> str:
+    """Return `str(error)`, or a remark where that itself raises: it may be a program's own code."""
+    try:
+        return str(error)
+    except Exception as worse:  # noqa: BLE001 (whatever it is, nobody else can deal with it)
+        return f"<its text cannot be had: {type(worse).__name__}>"
+
+
 class RegistrationError(PipebusError):
     """A handler, route or pattern cannot be what it was declared to be."""
 

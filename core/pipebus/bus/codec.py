@@ -8,7 +8,7 @@ import msgspec
 
 from pipebus.bus.event import NO_METADATA, Event
 from pipebus.bus.topic import check_topic
-from pipebus.errors import CodecError
+from pipebus.errors import CodecError, text_of
 from pipebus.limits import Limits
 
 
@@ -87,7 +87,7 @@ class _MsgspecCodec:
         try:
             return self._encoder.encode(wire)
         except Exception as error:  # taking a user's object apart may raise anything
-            msg = f"cannot encode {event.type!r} as {self.name}: {error}"
+            msg = f"cannot encode {event.type!r} as {self.name}: {text_of(error)}"
             raise CodecError(msg) from error
 
     def decode(self, data: bytes, now: float) -> Event:

@@ -91,7 +91,7 @@ class Exchange(Timed):
         """A streamed reply's head, or the whole reply, was accepted."""
         self.reply: object = None
         self.error: BaseException | None = None
-        """What the responder raised; outcome `failed`."""
+        """What the responder raised; outcome `failed`. Else why its reply cannot be passed on."""
         self.cancel_reason: str = ""
         """`disconnect`, `caller` or `shutdown`; outcome `cancelled`."""
         self.publisher: Publisher = publisher

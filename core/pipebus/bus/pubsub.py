@@ -13,7 +13,13 @@ from pipebus.bus.router import Route, Router
 from pipebus.bus.subscription import Kind, Overflow, Subscription
 from pipebus.bus.topic import check_pattern
 from pipebus.bus.wait_graph import find_cycle
-from pipebus.errors import LocalProtocolError, RegistrationError, WouldBlock, WouldDeadlock
+from pipebus.errors import (
+    LocalProtocolError,
+    RegistrationError,
+    WouldBlock,
+    WouldDeadlock,
+    text_of,
+)
 from pipebus.limits import Limits
 from pipebus.wall_clock import WallClock
 
@@ -207,7 +213,7 @@ class PubSub:
         self.counts.handler_errors += 1
         if event.type != HANDLER_ERROR and self.listens(HANDLER_ERROR):
             about = HandlerError(
-                handler_name, event.type, event.id, type(error).__name__, str(error)
+                handler_name, event.type, event.id, type(error).__name__, text_of(error)
             )
             self.publish(HANDLER_ERROR, about, now, publisher=self._own, cause=event)
 

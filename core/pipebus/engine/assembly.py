@@ -221,6 +221,8 @@ class Assembly:
         owner = exchange.owner
         if isinstance(owner, Session):
             self.dispatch.exchange_ended(exchange, now)
+            if exchange.error is not None:
+                self._handlers.unsendable(exchange)
         elif isinstance(owner, HttpCall):
             self._outgoing.answered(owner, exchange, now)
         else:

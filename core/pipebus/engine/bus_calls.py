@@ -18,6 +18,7 @@ from pipebus.errors import (
     RequestTimeout,
     ResponderFailed,
     WouldDeadlock,
+    text_of,
 )
 from pipebus.limits import Limits
 
@@ -33,8 +34,11 @@ def error_of(exchange: Exchange) -> RequestError:
     if exchange.outcome == "no_responder":
         return NoResponder(f"nobody answers {topic!r}")
     if exchange.outcome == "failed":
-        error = ResponderFailed(f"the responder of {topic!r} failed: {exchange.error!r}")
-        error.__cause__ = exchange.error
+        cause = exchange.error
+        assert cause is not None
+        kind = type(cause).__name__
+        error = ResponderFailed(f"the responder of {topic!r} failed: {kind}: {text_of(cause)}")
+        error.__cause__ = cause
         return error
     if exchange.outcome == "cancelled":
         reason = exchange.cancel_reason

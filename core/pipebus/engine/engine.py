@@ -273,8 +273,11 @@ class Engine(Assembly):
         """Wait for room for a piece of a request's body; the value False: stop, say no more."""
         return self._outgoing.upload_ready(call, now)
 
-    def upload_chunk(self, call: HttpCall, chunk: bytes, now: float) -> None:
-        """Send a piece, after `upload_ready`."""
+    def upload_chunk(self, call: HttpCall, chunk: object, now: float) -> None:
+        """Send a piece, after `upload_ready`; report an error that it raises by `upload_failed`.
+
+        `TypeError` for what is no bytes, `LocalProtocolError` for too many of them.
+        """
         self._outgoing.upload_chunk(call, chunk, now)
         self._settle(now)
 

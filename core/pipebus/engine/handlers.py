@@ -9,7 +9,7 @@ from pipebus.bus.subscription import Subscription
 from pipebus.engine.actions import Cancel, OutgoingBody, Report, Run
 from pipebus.engine.calls import Outbox, RoomCall
 from pipebus.engine.invocation import OPEN, Invocation
-from pipebus.errors import StreamInterrupted
+from pipebus.errors import LocalProtocolError, StreamInterrupted
 from pipebus.http.dispatch import Dispatch
 from pipebus.http.problem import answer_for_error
 from pipebus.http.response import Response
@@ -169,6 +169,8 @@ class Handlers:
         assert response.stream_body is not None
         if not self._dispatch.start_stream(exchange, response, now):
             invocation.state = "finished"
+            if exchange.outcome == "failed" and exchange.error is not None:
+                self._report(invocation, exchange.error)
             return None
         invocation.state = "streaming"
         self._release(invocation, now)
@@ -244,6 +246,13 @@ class Handlers:
         if isinstance(invocation, Invocation) and invocation.state in OPEN:
             self.cancel(invocation)
 
+    def unsendable(self, exchange: Exchange) -> None:
+        """Report a response that was changed after it was made, so that it cannot be sent."""
+        invocation, error = exchange.invocation, exchange.error
+        if exchange.outcome == "replied" and error is not None:
+            assert isinstance(invocation, Invocation)
+            self._report(invocation, error)
+
     def cancel(self, invocation: Invocation) -> None:
         """Have its task cancelled, once; a thread runs on, and an inline call cannot stop."""
         if invocation.cancelled:
@@ -284,6 +293,8 @@ class Handlers:
         if exchange is not None and invocation.state == "streaming":
             invocation.state = "finished"
             self._dispatch.stream_end(exchange, now)
+            if isinstance(exchange.error, LocalProtocolError):  # shorter than its content_length
+                self._report(invocation, exchange.error)
 
     def body_failed(self, invocation: Invocation, error: BaseException, now: float) -> None:
         """Cut a streamed response whose body raised `error`."""

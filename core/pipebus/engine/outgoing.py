@@ -239,8 +239,11 @@ class Outgoing:
             call.room = room
         return room
 
-    def upload_chunk(self, call: HttpCall, chunk: bytes, now: float) -> None:
-        """Send a piece, after `upload_ready`."""
+    def upload_chunk(self, call: HttpCall, chunk: object, now: float) -> None:
+        """Send a piece, after `upload_ready`; `TypeError` for one that is no bytes."""
+        if not isinstance(chunk, bytes):
+            msg = f"a streamed body is made of bytes, not {type(chunk).__name__}"
+            raise TypeError(msg)
         source = call.client_call
         if source is not None and not source.upload_done:
             self._client.send_body(source, chunk, now)

@@ -84,7 +84,8 @@ class Answers(ABC):
                 now,
                 content_length=response.content_length,
             )
-        except ValueError as error:  # its fields were changed after they were checked
+        except Exception as error:  # noqa: BLE001 (changed, to whatever, after it was checked)
+            session.response = None
             self._bus.fail(exchange, error, now)
             self._settle(session, exchange, now)
         else:
@@ -184,7 +185,7 @@ class Answers(ABC):
             else:
                 self._cut(session, _why(exchange), now)
         elif outcome == "replied":
-            self._reply(session, exchange.reply, now)
+            self._reply(session, exchange, now)
         elif outcome == "failed":
             assert exchange.error is not None
             retry_after = self._limits.retry_after
@@ -197,8 +198,9 @@ class Answers(ABC):
         else:
             self._problem(session, _OUTCOMES[outcome], now)
 
-    def _reply(self, session: Session, reply: object, now: float) -> None:
-        """Send what a handler returned, if that is a whole response."""
+    def _reply(self, session: Session, exchange: Exchange, now: float) -> None:
+        """Send what a handler returned, if that is a whole response; else `exchange.error` is why."""
+        reply = exchange.reply
         if (
             isinstance(reply, Response)
             and reply.stream_body is None
@@ -207,8 +209,9 @@ class Answers(ABC):
             session.response = reply
             try:
                 self._send(session, reply, now)
-            except ValueError:  # its fields were changed after it was made and checked
+            except Exception as error:  # noqa: BLE001 (changed, to whatever, after it was checked)
                 session.response = None
+                exchange.error = error
             else:
                 return
         self._problem(session, "no_response", now)

@@ -55,7 +55,8 @@ class ClientRequest:
     `content_length` is given. Host, User-Agent and `Accept-Encoding: gzip, deflate` are added
     where missing. `decode` says whether a gzip or deflate response is decoded; by default it is if
     Accept-Encoding was added. Raises `ValueError` for a URL, method or field that is not right, and
-    for the fields that are the connection's to write (Content-Length, Transfer-Encoding, ...).
+    for the fields that are the connection's to write (Content-Length, Transfer-Encoding, ...);
+    `TypeError` for a body that is no bytes.
     """
 
     __slots__ = (
@@ -84,6 +85,9 @@ class ClientRequest:
         if method not in _METHODS and (not _TOKEN.fullmatch(method) or method == "CONNECT"):
             msg = f"the method is a token (RFC 9110 section 9.1) other than CONNECT, not {method!r}"
             raise ValueError(msg)
+        if type(body) is not bytes:
+            msg = f"a request's body is bytes, not {type(body).__name__}"
+            raise TypeError(msg)
         self.method: str = method
         self.url: str = url
         self.target: Url = parse_url(url)

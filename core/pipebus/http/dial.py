@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from pipebus.errors import ConnectError
+from pipebus.errors import ConnectError, text_of
 from pipebus.http.message import Address
 from pipebus.http.url import Url
 from pipebus.limits import INFINITY
@@ -235,4 +235,4 @@ def _show(address: Address) -> str:
 
 
 def _describe(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    return text_of(error) or type(error).__name__

@@ -239,7 +239,7 @@ def response_for_error(
             retry_after=retry_after if answer.retry_after else None,
             headers=answer.headers,
         )
-    except (ValueError, TypeError):
+    except Exception:  # noqa: BLE001 (they are the program's: a number for a text, say)
         return problem_response(500, instance=instance)
 
 

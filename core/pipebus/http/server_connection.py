@@ -72,13 +72,16 @@ class ServerConnection(RequestHalf):
 
         `status` 200-599. `content_length` (bytes) is a streamed body's, if known. Returns False if
         the peer will be sent no body (HEAD, 204, 304, or it is gone): a stream need not be run,
-        only ended. `ValueError` (bad status or field) and `LocalProtocolError` (no response is
-        owed) change nothing.
+        only ended. `ValueError` (bad status, field or length) and `LocalProtocolError` (no response
+        is owed) change nothing.
         """
         if self._cycle.state == cycle.CLOSED:
             return False
         if not 200 <= status <= 599:
             msg = f"{status!r} is not the status of a final response"
+            raise ValueError(msg)
+        if content_length is not None and content_length < 0:
+            msg = f"{content_length!r} is no Content-Length"
             raise ValueError(msg)
         encode.check_fields(headers)
         if self._cycle.state not in _OWING:

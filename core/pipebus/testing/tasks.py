@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from pipebus.engine.calls import Call
-from pipebus.errors import NeedsRuntime
+from pipebus.errors import NeedsRuntime, text_of
 
 
 class StepCancelled(BaseException):
@@ -100,7 +100,7 @@ def where_it_waits(coroutine: Any) -> str:
 def needs_runtime(name: str, error: BaseException) -> NeedsRuntime | None:
     """Return the error to raise in place of a library's complaint that no event loop runs."""
     kind = type(error).__name__
-    text = str(error)
+    text = text_of(error)
     if kind not in ("AsyncLibraryNotFoundError", "NoEventLoopError") and not (
         isinstance(error, RuntimeError) and any(sign in text for sign in _NO_LOOP)
     ):
