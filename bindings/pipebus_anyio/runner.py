@@ -3,8 +3,9 @@
 import math
 from collections.abc import AsyncIterable, AsyncIterator
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -13,6 +14,7 @@ from pipebus.engine.actions import OutgoingBody, Upload
 from pipebus.engine.contexts import invoke
 from pipebus.engine.engine import Engine
 from pipebus.engine.invocation import Invocation
+from pipebus.http.response import Response
 from pipebus_anyio.runtime import Runtime, Task
 
 if TYPE_CHECKING:
@@ -20,21 +22,25 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_ENDS_PROGRAM: Final = (KeyboardInterrupt, SystemExit)
+
 
 class Runner:
     """Carries out `Run` and `Cancel` for a `Host`.
 
     Every path reports `begin`, then `complete` or `fail`, then `ended` as the task or thread is
     really gone. What a handler raises is the engine's to judge and to report; a cancellation is no
-    result, and `ended` alone settles what it leaves.
+    result, and `ended` alone settles what it leaves. Each call has context variables of its own,
+    copies of those that the host was made with: whoever happens to pump may be another request.
     """
 
-    __slots__ = ("_engine", "_host", "_limiter", "_runtime", "threads")
+    __slots__ = ("_context", "_engine", "_host", "_limiter", "_runtime", "threads")
 
     def __init__(self, host: "Host", engine: Engine, runtime: Runtime) -> None:
         self._host = host
         self._engine = engine
         self._runtime = runtime
+        self._context = copy_context()
         self.threads: dict[Invocation, None] = {}
         """Whose threads run; one that was abandoned stays until its call returns."""
         # The engine bounds threads per responder (`Limits.thread_concurrency`). A second bound
@@ -69,11 +75,19 @@ class Runner:
         try:
             if engine.begin(invocation, now()):
                 try:
-                    result = invoke(engine, self._host, invocation)
-                except Exception as error:  # noqa: BLE001 (the engine answers and reports it)
+                    result = self._context.copy().run(invoke, engine, self._host, invocation)
+                except _ENDS_PROGRAM:
+                    raise
+                except BaseException as error:  # noqa: BLE001 (the engine answers and reports it)
                     engine.fail(invocation, error, now())
                 else:
                     body = engine.complete(invocation, result, now())
+                    if (
+                        body is None
+                        and isinstance(result, Response)
+                        and result.stream_body is not None
+                    ):
+                        self._runtime.spawn(_close_unread, result)
         finally:
             if body is None:
                 engine.ended(invocation, now())
@@ -86,12 +100,12 @@ class Runner:
             if engine.begin(invocation, host.now()):
                 try:
                     result = await invoke(engine, host, invocation)
-                except Exception as error:  # noqa: BLE001 (the engine answers and reports it)
+                except BaseException as error:
+                    if not _is_failure(error):
+                        raise
                     engine.fail(invocation, error, host.now())
                 else:
-                    body = engine.complete(invocation, result, host.now())
-                    if body is not None:
-                        await self._stream(body)
+                    await self._complete(invocation, result)
         finally:
             engine.ended(invocation, host.now())
             host.pump()
@@ -109,12 +123,17 @@ class Runner:
                 if error is not None:
                     engine.fail(invocation, error, host.now())
                 else:
-                    body = engine.complete(invocation, result, host.now())
-                    if body is not None:
-                        await self._stream(body)
+                    await self._complete(invocation, result)
         finally:
             engine.ended(invocation, host.now())
             host.pump()
+
+    async def _complete(self, invocation: Invocation, result: object) -> None:
+        body = self._engine.complete(invocation, result, self._host.now())
+        if body is not None:
+            await self._stream(body)
+        elif isinstance(result, Response):
+            await _close_unread(result)
 
     def _call_in_thread(self, invocation: Invocation) -> tuple[Any, BaseException | None]:
         """Return the result, or the exception: SystemExit in a thread, too, ends only this call."""
@@ -138,7 +157,9 @@ class Runner:
         host.pump()  # the head goes out before the first chunk exists
         try:
             await self._send_chunks(invocation, body.chunks)
-        except Exception as error:  # noqa: BLE001 (the engine cuts the response and reports it)
+        except BaseException as error:
+            if not _is_failure(error):
+                raise
             engine.body_failed(invocation, error, host.now())
         else:
             engine.body_end(invocation, host.now())
@@ -163,10 +184,31 @@ class Runner:
                         break
                     engine.upload_chunk(call, chunk, host.now())
                     host.pump()
-        except Exception as error:  # noqa: BLE001 (the call that it belongs to raises it)
+        except BaseException as error:
+            # Whatever it is, the call that it belongs to must not wait for the rest.
             engine.upload_failed(call, error, host.now())
+            if not _is_failure(error):
+                raise
         finally:
             host.pump()
+
+
+def _is_failure(error: BaseException) -> bool:
+    """Whether what a task raised is its code's failure, and not the end of the task or the program.
+
+    Not every failure is an `Exception`: pytest's outcomes, for one, are not.
+    """
+    ends = (*_ENDS_PROGRAM, anyio.get_cancelled_exc_class())
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(ends) is None
+    return not isinstance(error, ends)
+
+
+async def _close_unread(response: Response) -> None:
+    """Close a body that nobody will iterate: the answer to HEAD has none, or it came too late."""
+    if response.stream_body is not None:
+        async with closing(aiter(response.stream_body)):
+            pass
 
 
 @asynccontextmanager

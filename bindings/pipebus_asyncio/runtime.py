@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextvars import copy_context
 from types import TracebackType
 from typing import Self, TypeVarTuple
 
@@ -61,6 +62,7 @@ class AsyncioRuntime:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._context = copy_context()
         self._tasks: set[AsyncioTask] = set()
         self.on_stuck: Callable[[list[str]], None] | None = None
         self.now: Callable[[], float] = self._loop.time
@@ -69,7 +71,9 @@ class AsyncioRuntime:
         """Start a task."""
         handle = AsyncioTask(fn.__qualname__)
         self._tasks.add(handle)
-        handle.task = self._loop.create_task(self._run(handle, fn, *args))
+        handle.task = self._loop.create_task(
+            self._run(handle, fn, *args), context=self._context.copy()
+        )
         return handle
 
     async def _run(

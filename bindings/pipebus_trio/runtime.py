@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import Self, TypeVarTuple
 
@@ -65,6 +67,7 @@ class TrioRuntime:
     def __init__(self) -> None:
         self._manager: AbstractAsyncContextManager[trio.Nursery, bool | None]
         self._nursery: trio.Nursery
+        self._context = copy_context()
         self._tasks: set[TrioTask] = set()
         self._ended = TrioWaiter()
         self.on_stuck: Callable[[list[str]], None] | None = None
@@ -74,7 +77,8 @@ class TrioRuntime:
         """Start a task."""
         handle = TrioTask(fn.__qualname__)
         self._tasks.add(handle)
-        self._nursery.start_soon(self._run, handle, fn, *args, name=handle.name)
+        start = partial(self._nursery.start_soon, self._run, handle, fn, *args, name=handle.name)
+        self._context.run(start)
         return handle
 
     async def _run(
@@ -120,5 +124,17 @@ class TrioRuntime:
             logger.error("tasks that did not end when cancelled: %s", ", ".join(names))
             if self.on_stuck is not None:
                 self.on_stuck(names)
-        # The nursery is not told of an exception of the block: it would wrap it in a group.
-        await self._manager.__aexit__(None, None, None)
+        # The nursery is not told of an exception of the block: it would wrap it in a group. What
+        # it raises itself can only be the end of the program (see `_run`), which comes out as is.
+        try:
+            await self._manager.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            raise _innermost(group) from None
+
+
+def _innermost(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first exception in a group that is no group."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
