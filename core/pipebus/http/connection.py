@@ -48,11 +48,12 @@ class Connection(Timed):
         return self._out.size
 
     def _push(self, data: bytes, now: float) -> None:
-        if self._out.size == 0:
+        out = self._out
+        if out.size == 0:
             self._write_deadline = now + self._write_timeout
-        self._out.push(data)
+            self._arm()
+        out.push(data)
         self.bytes_out += len(data)
-        self._arm()
 
     def _push_body(self, data: bytes | None, now: float) -> None:
         """Write a piece of the streamed body, or with None its end."""
@@ -82,19 +83,15 @@ class Connection(Timed):
         """Set the read timer, INFINITY for none."""
         self._read_deadline = deadline
         self._read_reason = reason
-        if deadline < self._write_deadline:
+        if deadline <= self._write_deadline:
             self.deadline = deadline
             self.deadline_reason = reason
         else:
-            self._arm()
+            self.deadline: float = self._write_deadline
+            self.deadline_reason: str = WRITE_TIMEOUT
 
     def _arm(self) -> None:
-        if self._write_deadline < self._read_deadline:
-            self.deadline = self._write_deadline
-            self.deadline_reason = WRITE_TIMEOUT
-        else:
-            self.deadline: float = self._read_deadline
-            self.deadline_reason: str = self._read_reason
+        self._wait(self._read_deadline, self._read_reason)
 
     def _how_to_cut(self) -> Close:
         """Choose how the peer sees that a message is cut short.

@@ -84,11 +84,15 @@ class HeadBuffer:
         self._cut(end)
         return head if isinstance(head, bytes) else bytes(head)
 
-    def take(self) -> bytes:
-        """Remove and return everything held: the body's beginning, after a head was cut."""
-        rest = self._data[self._start :] if self._start else self._data
-        self._cut(len(self._data))
-        return rest if isinstance(rest, bytes) else bytes(rest)
+    def take(self, count: int | None = None) -> bytes:
+        """Remove and return the first `count` bytes held (None: all), after a head was cut.
+
+        There must be as many.
+        """
+        end = len(self._data) if count is None else self._start + count
+        piece = self._data[self._start : end]
+        self._cut(end)
+        return piece if isinstance(piece, bytes) else bytes(piece)
 
     def clear(self) -> None:
         """Throw away everything held."""

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from pipebus.errors import RemoteProtocolError
-from pipebus.http.framing import NO_BODY, Framing, judge_request, judge_response
+from pipebus.http.framing import Framing, judge_request, judge_response
 from pipebus.http.wire import HTTP_10, HTTP_11
 
 _TCHAR: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]"
@@ -28,17 +28,17 @@ _field: Final = re.compile(_FIELD).fullmatch
 
 # uri-host [":" port], RFC 3986 section 3.2.2; the head is lower-cased before it is matched.
 _AUTHORITY: Final = (
-    rb"(?:\[[0-9a-f:.]+\]|(?:[a-z0-9\-._~!$&'()*+,;=]|%[0-9a-f]{2})*+)(?::[0-9]{0,5})?"
+    rb"(?:\[[0-9a-f:.]+\]|(?:[a-z0-9\-._~!$&'()*+,;=]++|%[0-9a-f]{2})*+)(?::[0-9]{0,5})?"
 )
-_host: Final = re.compile(rb"\r\nhost:[ \t]*+" + _AUTHORITY + rb"[ \t]*+\r\n").match
+_host: Final = re.compile(_AUTHORITY + rb"[ \t]*+").fullmatch
 # An http URI's host is never empty (RFC 9110 section 4.2.1), its userinfo a sign of an attack
 # (section 4.2.4): "@" is not in _AUTHORITY.
 _absolute: Final = re.compile(
     rb"[a-z][a-z0-9+\-.]*+://(?![/:?]|$)" + _AUTHORITY + rb"(?:[/?].*)?"
 ).fullmatch
-_plain_length: Final = re.compile(rb"\r\ncontent-length:[ \t]*+([0-9]{1,9})[ \t]*+\r\n").match
-_lengths: Final = re.compile(rb"\r\ncontent-length:[ \t]*+([^\r]*)").findall
-_codings: Final = re.compile(rb"\r\ntransfer-encoding:[ \t]*+([^\r]*)").findall
+_decisive: Final = re.compile(
+    rb"\r\n(host|content-length|transfer-encoding):[ \t]*+([^\r]*+)"
+).findall
 
 
 def check_request_head(data: bytes) -> Framing:
@@ -53,17 +53,16 @@ def check_request_head(data: bytes) -> Framing:
         raise RemoteProtocolError("CONNECT is not implemented", 501)
     if data[match.start(2)] != 0x2F:  # "/": the origin form
         _check_target(match[1], match[2])
-    lower = data.lower()
     version = HTTP_11 if match[3] == b"1" else HTTP_10
-    host_at = lower.find(b"\r\nhost:")
-    if host_at < 0:
+    hosts, lengths, codings = _decisive_values(data)
+    if len(hosts) != 1:
+        if hosts:
+            raise RemoteProtocolError("more than one Host field")
         if version == HTTP_11:
             raise RemoteProtocolError("no Host field")
-    elif lower.find(b"\r\nhost:", host_at + 7) >= 0:
-        raise RemoteProtocolError("more than one Host field")
-    elif _host(lower, host_at) is None:
+    elif _host(hosts[0]) is None:
         raise RemoteProtocolError("malformed Host field")
-    return _plain_framing(lower) or judge_request(version, *_framing_values(lower))
+    return judge_request(version, lengths, codings)
 
 
 def check_response_head(data: bytes) -> None:
@@ -76,30 +75,24 @@ def check_response_head(data: bytes) -> None:
         raise _response_fault(data)
     if data.startswith(b"101", 9):
         raise RemoteProtocolError("101 although no upgrade was proposed")
-    lower = data.lower()
-    if _plain_framing(lower) is None:
-        version = HTTP_11 if match[1] == b"1" else HTTP_10
-        judge_response(version, *_framing_values(lower))
+    version = HTTP_11 if match[1] == b"1" else HTTP_10
+    _, lengths, codings = _decisive_values(data)
+    judge_response(version, lengths, codings)
 
 
-def _plain_framing(lower: bytes) -> Framing | None:
-    """Frame a head that has one short length or none; None is for `judge_*` to look at."""
-    if b"\r\ntransfer-encoding:" in lower:
-        return None
-    at = lower.find(b"\r\ncontent-length:")
-    if at < 0:
-        return NO_BODY
-    match = _plain_length(lower, at)
-    if match is None or lower.find(b"\r\ncontent-length:", at + 9) >= 0:
-        return None
-    length = int(match[1])
-    return Framing("length", length) if length else NO_BODY
-
-
-def _framing_values(lower: bytes) -> tuple[list[bytes], list[bytes]]:
-    lengths: list[bytes] = _lengths(lower)
-    codings: list[bytes] = _codings(lower)
-    return [value.rstrip(b" \t") for value in lengths], codings
+def _decisive_values(data: bytes) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    """Return every value of Host, Content-Length and Transfer-Encoding, in lower case."""
+    hosts: list[bytes] = []
+    lengths: list[bytes] = []
+    codings: list[bytes] = []
+    for name, value in _decisive(data.lower()):
+        if name == b"host":
+            hosts.append(value)
+        elif name == b"content-length":
+            lengths.append(value.rstrip(b" \t"))
+        else:
+            codings.append(value)
+    return hosts, lengths, codings
 
 
 def _check_target(method: bytes, target: bytes) -> None:

@@ -3,6 +3,8 @@
 from enum import Enum
 from typing import Final
 
+import msgspec
+
 from pipebus.http.wire import RequestHead
 
 
@@ -19,34 +21,25 @@ class Close(Enum):
     """At once and so that the peer sees a reset (SO_LINGER 0)."""
 
 
-class HeadReceived:
+class HeadReceived(msgspec.Struct, gc=False):
     """A request's head: answer with `read_body`, or at once with `send_response`."""
 
-    __slots__ = ("head",)
-
-    def __init__(self, head: RequestHead) -> None:
-        self.head: RequestHead = head
+    head: RequestHead
 
 
-class BodyReceived:
+class BodyReceived(msgspec.Struct, gc=False):
     """A piece of a body that is read with `collect=False`; never empty."""
 
-    __slots__ = ("data",)
-
-    def __init__(self, data: bytes) -> None:
-        self.data: bytes = data
+    data: bytes
 
 
-class BodyComplete:
+class BodyComplete(msgspec.Struct, gc=False):
     """The request is read to its end; `body` is all of it with `collect=True`, else empty."""
 
-    __slots__ = ("body",)
-
-    def __init__(self, body: bytes) -> None:
-        self.body: bytes = body
+    body: bytes
 
 
-class Bad:
+class Bad(msgspec.Struct, gc=False):
     """The peer broke the protocol, a limit or the clock.
 
     `status` is what to answer with `send_response` (the connection then lingers and closes);
@@ -54,12 +47,9 @@ class Bad:
     any more: finish or `abort`.
     """
 
-    __slots__ = ("detail", "head", "status")
-
-    def __init__(self, status: int, detail: str, head: RequestHead | None) -> None:
-        self.status: int = status
-        self.detail: str = detail
-        self.head: RequestHead | None = head
+    status: int
+    detail: str
+    head: RequestHead | None
 
 
 class HalfClosed:

@@ -31,6 +31,7 @@ BODY_TIMEOUT: Final = "body_timeout"
 LINGER_TIMEOUT: Final = "linger_timeout"
 
 _REFUSED: Final = frozenset({cycle.REFUSED, cycle.REFUSING})
+_STAYS: Final = Close.NO  # a look into an Enum's class costs as much as a call
 _READABLE: Final = frozenset({cycle.REQUEST, cycle.DUPLEX})
 _target_host: Final = re.compile(rb"[^:]+://([^/?]*)").match
 
@@ -39,9 +40,9 @@ class RequestHalf(Connection):
     """What `ServerConnection` does until a request is read; not used by itself."""
 
     __slots__ = (
-        "_blocked", "_collect", "_collected", "_draining", "_eof", "_events", "_heads", "_held",
-        "_last", "_limits", "_paused", "_peer_gone", "_reader", "_reading", "_wire", "bytes_in",
-        "head",
+        "_blocked", "_collect", "_collected", "_draining", "_eof", "_events", "_framing", "_heads",
+        "_held", "_last", "_limits", "_paused", "_peer_gone", "_reader", "_reading", "_wire",
+        "bytes_in", "head",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, wire: WireCodec, now: float) -> None:
@@ -58,7 +59,8 @@ class RequestHalf(Connection):
             max_request_line=limits.max_request_line,
         )
         self._events: deque[ServerEvent] = deque()
-        self._reader: BodyReader | None = None  # None: the request has no body
+        self._framing = NO_BODY  # of the request's body
+        self._reader: BodyReader | None = None  # of a body that is read piece by piece
         self._reading = False  # read_body was called and the body is not complete
         self._paused = False
         self._collect = False
@@ -76,7 +78,7 @@ class RequestHalf(Connection):
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes from the peer (not empty; an end is `receive_eof`)."""
         state = self._cycle.state
-        if self._eof or self.wants_close is not Close.NO or state in _REFUSED:
+        if self._eof or self.wants_close is not _STAYS or state in _REFUSED:
             return  # thrown away
         if self._reading and not self._paused:
             self._feed(data, now)
@@ -102,11 +104,12 @@ class RequestHalf(Connection):
 
     def _may_be_complete(self) -> bool:
         """Tell whether what is held can be the rest of the body; if not, it never comes."""
-        reader = self._reader
-        if reader is None:
+        framing = self._framing
+        if framing is NO_BODY:
             return True
         held = self._heads.held
-        return held > 0 and held >= reader.framing.length - reader.received
+        received = 0 if self._reader is None else self._reader.received
+        return held > 0 and held >= framing.length - received
 
     def connection_lost(self, now: float) -> None:
         """Take note of a reset, a failed write or the close; `PeerGone` follows, once."""
@@ -142,7 +145,7 @@ class RequestHalf(Connection):
             if data is None:
                 self._await_rest_of_head(now)
                 return
-            framing = check_request_head(data)
+            self._framing = check_request_head(data)
             head = self._wire.parse_request_head(data)
         except RemoteProtocolError as error:
             self._refuse(error.status_hint, str(error))
@@ -152,7 +155,7 @@ class RequestHalf(Connection):
             _prefer_target_host(head)
         self.head = head
         self.bytes_in = len(data)
-        self._reader = None if framing is NO_BODY else BodyReader(framing)
+        self._reader = None
         if not keep_alive(head.http_version, head.headers):
             self._last = True
         self._events.append(HeadReceived(head))
@@ -175,18 +178,24 @@ class RequestHalf(Connection):
         Sends 100 Continue if the client waits for it. `collect=True`: one `BodyComplete` with all
         of it; False: `BodyReceived` pieces, then `BodyComplete(b"")`. Over the bound: `Bad(413)`.
         """
-        if self.wants_close is not Close.NO:
+        if self.wants_close is not _STAYS:
             return
         if self._reading or self._cycle.state != cycle.REQUEST:
             raise LocalProtocolError(f"no body to read while {self._cycle.state}")
-        reader = self._reader
-        if reader is None:
+        framing = self._framing
+        if framing is NO_BODY:
             self._complete_request(b"")
             return
-        if max_body is not None and reader.framing.length > max_body:
+        length = framing.length
+        if max_body is not None and length > max_body:
             self._refuse(413, "the body is too large")
             return
-        reader.max_size = max_body
+        if collect and framing.kind == "length" and self._heads.held >= length:
+            self.bytes_in += length
+            self._complete_request(self._heads.take(length))
+            return
+        self._reader = BodyReader(framing)
+        self._reader.max_size = max_body
         self._collect = collect
         self._reading = True
         # No final response may precede a 100, and bytes on their way show that none is waited for
@@ -264,8 +273,8 @@ class RequestHalf(Connection):
 
     def _skip_body(self) -> None:
         """Complete a request that is answered unread, if all of it is here anyway."""
-        reader = self._reader
-        if reader is not None:
+        if self._framing is not NO_BODY:
+            reader = BodyReader(self._framing)
             data = self._heads.take()
             try:
                 reader.feed(data)

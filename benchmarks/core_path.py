@@ -1,0 +1,239 @@
+"""What the core itself costs: bytes in, bytes out, in one process, no socket and no loop.
+
+    python -m benchmarks.core_path [PART ...]
+
+Prints microseconds of process CPU time for one operation. Each figure is the best of many short
+batches: the smallest is the one that other work on the machine disturbed least.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+
+from pipebus.bus.bus import Bus
+from pipebus.bus.exchange import Exchange
+from pipebus.bus.publisher import Publisher
+from pipebus.engine.actions import Flush, Run
+from pipebus.engine.engine import Engine
+from pipebus.engine.invocation import Invocation
+from pipebus.http.client import Connect, HttpClient
+from pipebus.http.client_message import ClientRequest
+from pipebus.http.message import Request
+from pipebus.http.response import Response
+from pipebus.http.server_connection import ServerConnection
+from pipebus.http.server_events import HeadReceived
+from pipebus.http.wire import HTTP_11, RequestHead, ResponseHead, WireCodec
+from pipebus.http.wire_h11 import H11Codec
+from pipebus.limits import ClientLimits, Limits, Timeouts
+from pipebus.pipeline.declare import Pipeline
+from pipebus.timers import TimerQueue
+from pipebus.wall_clock import WallClock
+
+BATCH = 200
+SECONDS_PER_PART = 2.0
+
+BODY = b"x" * 230
+REQUEST = (
+    b"POST /echo HTTP/1.1\r\nHost: localhost:8000\r\nContent-Type: text/plain\r\n"
+    b"Content-Length: 230\r\n\r\n" + BODY
+)
+RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 230\r\n\r\n" + BODY
+
+Operation = Callable[[float], None]
+"""One operation at a moment (`now`, in seconds)."""
+
+
+class NoCodec:
+    """Knows the one request and the one response: what is left is the core's own cost."""
+
+    name = "none"
+
+    def parse_request_head(self, data: bytes, /) -> RequestHead:
+        """Return the benchmark's request head."""
+        fields = [
+            (b"host", b"localhost:8000"),
+            (b"content-type", b"text/plain"),
+            (b"content-length", b"230"),
+        ]
+        return RequestHead("POST", b"/echo", HTTP_11, fields)
+
+    def parse_response_head(self, data: bytes, /) -> ResponseHead:
+        """Return the benchmark's response head."""
+        fields = [(b"content-type", b"text/plain"), (b"content-length", b"230")]
+        return ResponseHead(200, b"OK", HTTP_11, fields)
+
+
+def new_bus() -> Bus:
+    return Bus(id_prefix="b", limits=Limits(), timers=TimerQueue(), clock=WallClock())
+
+
+def publish_and_take(others: int) -> Operation:
+    """One subscription that matches; `others` that do not."""
+    bus = new_bus()
+    publisher = Publisher("bench")
+    sub = bus.subscribe("orders.created", 0.0)
+    for number in range(others):
+        bus.subscribe(f"orders.other{number}", 0.0)
+
+    def run(now: float) -> None:
+        bus.publish("orders.created", None, now, publisher=publisher)
+        bus.take(sub, now)
+
+    return run
+
+
+def request_and_reply() -> Operation:
+    """An exchange from `open` to its outcome and its slot given back."""
+    bus = new_bus()
+    publisher = Publisher("bench")
+    bus.add_responder(bus.group("orders.price"), concurrency=10, handler=None)
+
+    def run(now: float) -> None:
+        bus.open("orders.price", None, now, deadline=now + 30.0, publisher=publisher)
+        exchange = bus.next_output()
+        assert isinstance(exchange, Exchange)
+        assert exchange.responder is not None
+        bus.reply(exchange, None, now)
+        bus.next_output()
+        bus.released(exchange.responder, now)
+
+    return run
+
+
+def server_bytes(codec: WireCodec) -> Operation:
+    """A server connection alone: request bytes in, response bytes out."""
+    conn = ServerConnection(Limits(), codec, WallClock(), 0.0)
+    fields = [(b"content-type", b"text/plain")]
+
+    def run(now: float) -> None:
+        conn.receive_data(REQUEST, now)
+        while (event := conn.next_event()) is not None:
+            if isinstance(event, HeadReceived):
+                conn.read_body(now, max_body=1024, collect=True)
+        conn.send_response(200, fields, BODY, now)
+        while conn.next_event() is not None:
+            pass
+        conn.data_sent(len(conn.data_to_send()), now)
+        conn.next_request(now)
+
+    return run
+
+
+def echo(request: Request) -> Response:
+    return Response(200, request.body, {"content-type": "text/plain"})
+
+
+async def echo_later(request: Request) -> Response:
+    raise AssertionError("the benchmark completes it by hand")
+
+
+def engine_path(codec: WireCodec, *, inline: bool) -> Operation:
+    """The whole engine, bytes to bytes, with an echo handler.
+
+    Inline: the handler is called in the pump. Else as a task: it is begun in the pump and completed
+    after it, as a binding's task does.
+    """
+    pipeline: Pipeline[None] = Pipeline()
+    pipeline.route("/{rest...}")(echo if inline else echo_later)
+    engine = Engine(pipeline, wire=codec, id_prefix="x", now=0.0)
+    engine.start(None, 0.0)
+    link = engine.accepted(client=("127.0.0.1", 1), tls=False, token=None, now=0.0)
+    tasks: list[Invocation] = []
+
+    def finish(invocation: Invocation, now: float) -> None:
+        engine.complete(invocation, echo(invocation.arguments[0]), now)
+        engine.ended(invocation, now)
+
+    def pump(now: float) -> None:
+        while (action := engine.next_action()) is not None:
+            if isinstance(action, Flush):
+                while data := link.data_to_send():
+                    engine.data_sent(link, len(data), now)
+            elif isinstance(action, Run):
+                engine.begin(action.invocation, now)
+                if inline:
+                    finish(action.invocation, now)
+                else:
+                    tasks.append(action.invocation)
+
+    def run(now: float) -> None:
+        engine.receive_data(link, REQUEST, now)
+        pump(now)
+        if not inline:
+            finish(tasks.pop(), now)
+            pump(now)
+
+    return run
+
+
+def client_cycle(codec: WireCodec) -> Operation:
+    """One call of the HTTP client on a pooled connection; the request is made anew each time."""
+    client = HttpClient(ClientLimits(), codec, TimerQueue(), id_prefix="c")
+    timeouts = Timeouts()
+    fields = {"content-type": "text/plain"}
+
+    def request() -> ClientRequest:
+        return ClientRequest("POST", "http://127.0.0.1/echo", fields, BODY)
+
+    client.request(request(), timeouts, 0.0)
+    connect = client.next_output()
+    assert isinstance(connect, Connect)
+    conn = client.connected(connect.attempt_id, 0.0)
+    assert conn is not None
+
+    def answer(now: float) -> None:
+        while client.next_output() is not None:
+            pass
+        client.data_sent(conn, len(conn.data_to_send()), now)
+        client.receive_data(conn, RESPONSE, now)
+        while client.next_output() is not None:
+            pass
+
+    def run(now: float) -> None:
+        call = client.request(request(), timeouts, now)
+        answer(now)
+        assert call.response is not None
+
+    answer(0.0)
+    return run
+
+
+PARTS: dict[str, Callable[[], Operation]] = {
+    "bus: publish + take, 1 subscription": lambda: publish_and_take(0),
+    "bus: publish + take, 1,000 others": lambda: publish_and_take(1_000),
+    "bus: request / reply": request_and_reply,
+    "server connection, no codec": lambda: server_bytes(NoCodec()),
+    "server connection, h11 heads": lambda: server_bytes(H11Codec()),
+    "engine, def, no codec": lambda: engine_path(NoCodec(), inline=True),
+    "engine, def, h11 heads": lambda: engine_path(H11Codec(), inline=True),
+    "engine, async def, no codec": lambda: engine_path(NoCodec(), inline=False),
+    "client call, no codec": lambda: client_cycle(NoCodec()),
+    "client call, h11 heads": lambda: client_cycle(H11Codec()),
+}
+
+
+def measure(operation: Operation) -> float:
+    """Return the microseconds that one operation takes, of the fastest batch."""
+    clock = time.process_time
+    now = 1.0
+    best = float("inf")
+    end = clock() + SECONDS_PER_PART
+    while True:
+        begin = clock()
+        if begin > end:
+            return best / BATCH * 1e6
+        for _ in range(BATCH):
+            now += 1e-4
+            operation(now)
+        best = min(best, clock() - begin)
+
+
+def main() -> None:
+    wanted = sys.argv[1:]
+    for name, part in PARTS.items():
+        if not wanted or any(word in name for word in wanted):
+            print(f"{name:<40}{measure(part()):7.2f} us")
+
+
+if __name__ == "__main__":
+    main()
