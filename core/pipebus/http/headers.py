@@ -18,7 +18,7 @@ class Headers:
 
     def __init__(self, fields: HeadersInput = (), *, raw: RawHeaders | None = None) -> None:
         if raw is None:
-            pairs = fields.items() if isinstance(fields, Mapping) else fields
+            pairs = fields.items() if isinstance(fields, (dict, Mapping)) else fields
             raw = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in pairs]
         self.raw: RawHeaders = raw
 

@@ -62,10 +62,9 @@ class Response:
         self.body: bytes = body
         # A copy: the fields of another message, passed on, must not grow a Content-Type there.
         if isinstance(headers, Headers):
-            raw = list(headers.raw)
+            self.headers: Headers = Headers(raw=list(headers.raw))
         else:
-            raw = Headers(headers).raw if headers else []
-        self.headers: Headers = Headers(raw=raw)
+            self.headers = Headers(headers)
         if content_type is not None:
             self._default_type(content_type.encode("latin-1"))
         self.stream_body: AsyncIterable[bytes] | None = None

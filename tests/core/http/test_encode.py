@@ -1,5 +1,6 @@
 """Writing heads and bodies, with h11 as the reader."""
 
+import re
 from http import HTTPStatus
 
 import h11
@@ -10,7 +11,14 @@ from hypothesis import strategies as st
 from pipebus.errors import LocalProtocolError
 from pipebus.http import encode
 from pipebus.http.body_writer import BodyWriter
-from pipebus.http.encode import REQUEST_OWN, check_fields, chunk, request_head, response_head
+from pipebus.http.encode import (
+    REQUEST_OWN,
+    RESPONSE_OWN,
+    check_fields,
+    chunk,
+    request_head,
+    response_head,
+)
 from pipebus.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, Framing, FramingKind
 from pipebus.http.head_check import check_request_head, check_response_head
 from pipebus.http.send_buffer import SendBuffer
@@ -94,6 +102,19 @@ def test_the_unregistered_has_no_reason() -> None:
 def test_fields_that_are_not_written(field: tuple[bytes, bytes]) -> None:
     with pytest.raises(ValueError, match=r"field name|control character|connection's to write"):
         check_fields([(b"fine", b"x"), field])
+
+
+@pytest.mark.parametrize("own", [RESPONSE_OWN, REQUEST_OWN])
+def test_common_names_are_names_and_not_the_connections(own: frozenset[bytes]) -> None:
+    common = encode._COMMON
+    assert not common & own
+    assert all(re.fullmatch(rb"[a-z]+(-[a-z]+)*", name) for name in common)
+
+
+def test_a_common_name_excuses_no_value() -> None:
+    for name in encode._COMMON:
+        with pytest.raises(ValueError, match="control character"):
+            check_fields([(name, b"x\r\nb: c")])
 
 
 def test_fields_that_are_written() -> None:
