@@ -161,9 +161,13 @@ class Assembly:
 
     def next_action(self) -> Action | None:
         """Return what is to be done next, or None: the sweep is over."""
-        if self._actions or self._handlers.run_a_tap(self._now):
+        if self._actions:
             return self._actions.popleft()
-        return None
+        if not self._handlers.run_a_tap(self._now):
+            return None
+        if self.admission.bodies.has_granted:  # the event that was taken held a body's bytes
+            self._settle(self._now)
+        return self._actions.popleft()
 
     def _settle(self, now: float) -> None:
         """Turn what the machines below say into actions, and into inputs for one another."""

@@ -50,13 +50,14 @@ def error_of(exchange: Exchange) -> RequestError:
 class BusCalls:
     """Turns what somebody wants of the bus into calls that end when the bus says so."""
 
-    __slots__ = ("_bus", "_limits", "_outbox", "_readers")
+    __slots__ = ("_bus", "_closed", "_limits", "_outbox", "_readers")
 
     def __init__(self, bus: Bus, outbox: Outbox, limits: Limits) -> None:
         self._bus = bus
         self._outbox = outbox
         self._limits = limits
         self._readers: dict[str, EventCall] = {}
+        self._closed = False
 
     def sender(self, origin: Invocation | None) -> Publisher:
         """Return who publishes for `origin` (None: the program) something that it awaits.
@@ -261,7 +262,7 @@ class BusCalls:
         """Wait for the next event; one wait at a time on one subscription."""
         call = EventCall(subscription)
         event = self._bus.take(subscription, now)
-        if event is not None or subscription.closed:
+        if event is not None or subscription.closed or self._closed:
             self._outbox.finish(call, event)
         elif subscription.id in self._readers:
             msg = "somebody waits for this subscription's next event already"
@@ -284,6 +285,7 @@ class BusCalls:
             self._outbox.finish(call)
 
     def close(self, now: float) -> None:
-        """Let go of everyone who waits for an event: nothing more will come."""
+        """Let go of everyone who waits for an event, now or later: nothing more will come."""
+        self._closed = True
         for call in list(self._readers.values()):
             self.unsubscribe(call.subscription, now)

@@ -259,11 +259,17 @@ class Engine(Assembly):
         return closed
 
     def read(self, source: BodyStream | HttpCall, now: float) -> ReadCall:
-        """Wait for the next piece of a body; at its end the result is `StopAsyncIteration`."""
+        """Wait for the next piece of a body; at its end the result is `StopAsyncIteration`.
+
+        One wait at a time on one body: else `RuntimeError`.
+        """
         if isinstance(source, HttpCall):
             read = self._outgoing.read(source, now)
         else:
             read = ReadCall(source)
+            if source in self._readers:
+                msg = "somebody reads this body already"
+                raise RuntimeError(msg)
             if not self._feed(source, read, now):
                 self._readers[source] = read
         self._settle(now)
@@ -301,7 +307,8 @@ class Engine(Assembly):
         elif isinstance(call, ReadCall):
             source = call.source
             if isinstance(source, BodyStream):
-                self._readers.pop(source, None)
+                if self._readers.get(source) is call:
+                    del self._readers[source]
                 if call.value is not None:
                     source.put_back(call.value)
             self._outgoing.forget(call)

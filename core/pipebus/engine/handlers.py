@@ -206,7 +206,9 @@ class Handlers:
 
     def ended(self, invocation: Invocation, now: float) -> None:
         """Note that its task, thread or inline call is really gone; always the last word."""
-        self.running.pop(invocation, None)
+        if invocation.state == "ended":
+            return
+        del self.running[invocation]
         if invocation.state in OPEN:
             self._stopped(invocation, now)
         invocation.state = "ended"

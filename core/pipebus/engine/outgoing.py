@@ -9,7 +9,7 @@ from pipebus.engine.actions import Cancel, Report, Upload
 from pipebus.engine.bus_calls import BusCalls
 from pipebus.engine.calls import Call, HttpCall, Outbox, ReadCall, RoomCall
 from pipebus.engine.invocation import Invocation
-from pipebus.errors import PipebusError, TotalTimeout, WouldDeadlock
+from pipebus.errors import CallCancelled, PipebusError, TotalTimeout, WouldDeadlock
 from pipebus.http.client import ClientCall, ClientRequest, ClientResponse, HttpClient
 from pipebus.http.client_events import (
     CLIENT_ERROR,
@@ -78,6 +78,8 @@ class Outgoing:
         else:
             deadline = INFINITY if clocks.total is None else now + clocks.total
             self._calls.open(call, CLIENT_REQUEST, request, now, origin, deadline)
+            if call.exchange is not None and call.exchange.outcome is not None:
+                call.error = _client_error(call.exchange) or call.error
         if chunks is not None and not call.done:
             upload = self._uploads[call] = Upload(call, chunks)
             self._outbox.actions.append(upload)
@@ -275,8 +277,10 @@ class Outgoing:
     def forget(self, call: Call) -> None:
         """Note that nobody waits for a piece or for room any more."""
         if isinstance(call, ReadCall) and isinstance(call.source, HttpCall):
-            call.source.reader = None
-            call.source.ahead = call.value
+            if call.source.reader is call:
+                call.source.reader = None
+            if call.value is not None:
+                call.source.ahead = call.value
         elif isinstance(call, RoomCall) and isinstance(call.target, HttpCall):
             call.target.room = None
         self._outbox.finish(call)
@@ -286,4 +290,6 @@ def _client_error(exchange: Exchange) -> BaseException | None:
     """Return what the caller of an outgoing call gets instead of a `RequestError`, if anything."""
     if exchange.outcome == "timed_out":
         return TotalTimeout("the whole call took too long")
+    if exchange.outcome in ("cancelled", "drained"):
+        return CallCancelled(f"the call was cancelled: {exchange.cancel_reason or 'shutdown'}")
     return exchange.error if isinstance(exchange.error, PipebusError) else None

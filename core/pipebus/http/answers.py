@@ -116,7 +116,9 @@ class Answers(ABC):
         if more:
             self._watch_stream(session, now)
         else:
-            session.timers.pop(STREAM_IDLE, None)  # it is the peer who is slow now
+            # It is the peer who is slow now, and the write timeout that says for how long.
+            session.timers.pop(STREAM_IDLE, None)
+            session.timers.pop(HALF_CLOSE_GRACE, None)
         self.step(session, now)
         return more
 

@@ -208,7 +208,8 @@ class HttpClient(CallFlow):
 
     def data_sent(self, conn: ClientConnection, count: int, now: float) -> None:
         """Report how many bytes of `data_to_send()` the kernel took."""
-        conn.data_sent(count, now)
+        if not conn.data_sent(count, now):
+            return
         call = conn.owner
         if isinstance(call, ClientCall):
             if call.state is SENDING and conn.request_sent:

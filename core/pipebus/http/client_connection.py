@@ -251,12 +251,17 @@ class ClientConnection(Timed):
         where = "inside" if self._cycle.state in _IN_BODY else "before"
         self._fail_gone(f"the server closed the connection {where} its response")
 
-    def data_sent(self, count: int, now: float) -> None:
-        """Say that the first `count` bytes of `data_to_send` are with the operating system."""
-        if self._out.size:  # else they were dropped meanwhile
-            self._out.sent(count)
-            self._activity = now
-            self._rearm()
+    def data_sent(self, count: int, now: float) -> bool:
+        """Say that the first `count` bytes of `data_to_send` are with the operating system.
+
+        False: nothing was waiting; it was dropped meanwhile, or is said twice.
+        """
+        if not self._out.size:
+            return False
+        self._out.sent(count)
+        self._activity = now
+        self._rearm()
+        return True
 
     def handle_timeout(self, now: float) -> None:
         """Act on what is due (see `Timed`)."""

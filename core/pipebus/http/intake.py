@@ -95,7 +95,7 @@ class Intake(Answers):
                 self._writable(session, now)
             elif isinstance(event, HalfClosed):
                 session.half_closed = True
-                if session.exchange is not None:
+                if session.exchange is not None and not session.conn.waits_for_room:
                     self._watch_half_close(session, now)
             elif isinstance(event, Bad):
                 self._bad(session, event, now)
@@ -279,6 +279,8 @@ class Intake(Answers):
                     session, session.request, session.route, now + session.route.timeout, now
                 )
             self.step(session, now)
+            # With an output the bus is asked again, for the exchange that was opened.
+            self._report(session)
 
     # --- what else a connection says ----------------------------------------------------------
 

@@ -57,6 +57,11 @@ class ServerConnection(RequestHalf):
             return True
         return self._heads.held <= self._limits.read_ahead
 
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether `send_body` returned False and `Writable` has not come yet."""
+        return self._blocked
+
     # --- the response ---
 
     def send_response(

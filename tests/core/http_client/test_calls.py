@@ -232,6 +232,19 @@ def test_broken_http(answer: bytes) -> None:
     world.check_nothing_left()
 
 
+def test_a_request_that_is_said_to_be_sent_twice_frees_its_connection_once() -> None:
+    world = World()
+    world.call()
+    conn = world.connect()
+    world.feed(conn, OK)
+    assert (world.client.pool.idle, world.client.pool.slots) == (1, 1)
+    world.client.data_sent(conn, 1, world.now)
+    assert (world.client.pool.idle, world.client.pool.slots) == (1, 1)
+    world.call()
+    world.call()
+    assert len(world.connecting) == 1
+
+
 def test_as_many_1xx_as_are_allowed() -> None:
     world = World(max_informational=3)
     call = world.call()
