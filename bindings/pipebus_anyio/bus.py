@@ -46,7 +46,7 @@ class Events:
 class ThreadBus:
     """The bus for threads that the loop does not know; every call blocks until it is done.
 
-    Raises `anyio.RunFinishedError` once the loop has ended.
+    Raises `RuntimeError` in the loop's own thread, and once the server has ended.
     """
 
     __slots__ = ("_engine", "_host")

@@ -3,10 +3,10 @@
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 import anyio
-import anyio.from_thread
 import anyio.lowlevel
 
 from pipebus.engine.actions import Cancel, Drained, Flush, Report, Run, Upload, Wake
@@ -17,6 +17,7 @@ from pipebus.http.client import AbandonConnect, Connect, Resolve
 from pipebus.limits import INFINITY
 from pipebus_anyio.runner import Runner
 from pipebus_anyio.runtime import Runtime, Waiter
+from pipebus_anyio.threads import Answer, ThreadCalls, ThreadWaiter
 
 logger = logging.getLogger("pipebus")
 T = TypeVar("T")
@@ -50,6 +51,14 @@ class Driver(Protocol):
         ...
 
 
+class Wakes(Protocol):
+    """What waits for a call: a task's `Waiter`, or a thread's."""
+
+    def wake(self) -> None:
+        """Say that the call is done."""
+        ...
+
+
 class Host:
     """The engine's hands. Implements `pipebus.engine.host.Host`.
 
@@ -58,8 +67,8 @@ class Host:
 
     __slots__ = (
         "_at_once", "_clock", "_driver", "_engine", "_next_action", "_pumping", "_runner",
-        "_runtime", "_timer_at", "_timer_waiter", "_token", "_wait_drained", "_wall", "_wall_due",
-        "drained", "runtime_name",
+        "_runtime", "_thread_calls", "_timer_at", "_timer_waiter", "_wait_drained", "_wall",
+        "_wall_due", "drained", "runtime_name",
     )  # fmt: skip
 
     def __init__(
@@ -77,7 +86,7 @@ class Host:
         self._clock = runtime.now
         self._next_action = engine.next_action
         self._runner = Runner(self, engine, runtime)
-        self._token = anyio.lowlevel.current_token()
+        self._thread_calls = ThreadCalls(runtime)
         self._pumping = False
         self._at_once = 0
         self._wall_due = -INFINITY
@@ -109,7 +118,7 @@ class Host:
                 elif isinstance(action, Run):
                     self._runner.run(action.invocation)
                 elif isinstance(action, Wake):
-                    waiter: Waiter | None = action.call.waiter  # type: ignore[assignment]  # ours
+                    waiter: Wakes | None = action.call.waiter  # type: ignore[assignment]  # ours
                     if waiter is not None:
                         waiter.wake()
                 elif isinstance(action, Cancel):
@@ -140,11 +149,19 @@ class Host:
         if not call.done:
             await self.wait(call)
         else:
-            self._at_once += 1
-            if self._at_once >= _FAIR_AFTER:
-                self._at_once = 0
-                await anyio.lowlevel.checkpoint()
+            await self._be_fair(call)
         return call.result()
+
+    async def _be_fair(self, call: Call) -> None:
+        """Now and then yield after a call that was done at once."""
+        self._at_once += 1
+        if self._at_once >= _FAIR_AFTER:
+            self._at_once = 0
+            try:
+                await anyio.lowlevel.checkpoint()
+            except BaseException:
+                self._abandon(call)  # its result is lost to whoever waited for it
+                raise
 
     async def wait(self, call: Call) -> Any:
         """Wait for a call that was started, and return its result; abandon it when cancelled."""
@@ -153,10 +170,13 @@ class Host:
         except BaseException:
             # Also when it is done: the cancellation overtook the wake, and a response that has
             # begun to stream must let go of its connection.
-            self._engine.abandon(call, self.now())
-            self.pump()
+            self._abandon(call)
             raise
         return call.result()
+
+    def _abandon(self, call: Call) -> None:
+        self._engine.abandon(call, self.now())
+        self.pump()
 
     async def wait_done(self, call: Call) -> None:
         """Wait until a call is done; when cancelled, leave it: somebody will wait again."""
@@ -167,17 +187,35 @@ class Host:
 
     def call_from_thread(self, start: Start) -> Any:
         """Do what `call` does, blocking the calling thread (which must not be the loop's)."""
-        return anyio.from_thread.run(self.call, start, token=self._token)
+        return self._thread_calls.run(partial(self._start_for_thread, start))
+
+    def _start_for_thread(self, start: Start, answer: Answer) -> None:
+        try:
+            call = start(self.now())
+        except BaseException as error:  # noqa: BLE001 (raised in the thread)
+            answer.set_exception(error)
+            return
+        finally:
+            self.pump()
+        waiter = ThreadWaiter(call, answer)
+        if call.done:
+            waiter.wake()
+        else:
+            call.waiter = waiter
 
     def run_in_loop(self, action: Callable[[float], T]) -> T:
         """Run `action(now)` in the loop's thread, pump, and return its result, blocking."""
-        return anyio.from_thread.run_sync(self._act, action, token=self._token)
+        result: T = self._thread_calls.run(partial(self._act_for_thread, action))
+        return result
 
-    def _act(self, action: Callable[[float], T]) -> T:
+    def _act_for_thread(self, action: Callable[[float], T], answer: Answer) -> None:
         try:
-            return action(self.now())
-        finally:
-            self.pump()
+            result = action(self.now())
+        except BaseException as error:  # noqa: BLE001 (raised in the thread)
+            answer.set_exception(error)
+        else:
+            answer.set_result(result)
+        self.pump()
 
     def drain(self) -> None:
         """Begin the drain (`Limits.grace` bounds it); harmless when it has begun."""
@@ -188,6 +226,10 @@ class Host:
         """End everything now: what is open is cut, what is queued is dropped and counted."""
         self._engine.close(self.now())
         self.pump()
+
+    def end(self) -> None:
+        """Let threads go on that wait for the loop: it has ended, as far as they are concerned."""
+        self._thread_calls.end()
 
     @property
     def threads(self) -> list[str]:

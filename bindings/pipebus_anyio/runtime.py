@@ -1,4 +1,4 @@
-"""The seam between the shared binding and an async library: four functions.
+"""The seam between the shared binding and an async library: five functions.
 
 anyio's task groups and events are not used for handlers: a task group per request costs two to
 three times a native task, and an anyio scope re-cancels a handler whose `finally` awaits native
@@ -54,6 +54,9 @@ class Runtime(Protocol):
     def spawn(self, fn: Callable[[*Args], Awaitable[None]], *args: *Args) -> Task:
         """Start a task. It always begins, even if cancelled before; then its first await raises.
 
+        Its context variables are a copy of those that held where the runtime was made, not of the
+        caller's: who spawns a handler's task may be another request's.
+
         An exception that `fn` lets out is logged and ends nothing but that task.
         """
         ...
@@ -67,6 +70,13 @@ class Runtime(Protocol):
 
     def now(self) -> float:
         """Return the library's monotonic clock, in seconds; only in the loop's thread."""
+        ...
+
+    def run_soon(self, fn: Callable[[], None]) -> None:
+        """Call `fn` in the loop's thread, soon; any thread may ask for it, and only for this.
+
+        Raises `RuntimeError` once the loop is closed.
+        """
         ...
 
     def new_waiter(self) -> Waiter:

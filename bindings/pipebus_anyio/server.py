@@ -126,6 +126,7 @@ async def hosted(
             host = Host(engine, runtime, driver, wall=surroundings.wall)
             driver.start(host)
             last.callback(_name_threads, host, runtime)
+            last.callback(host.end)
             try:
                 yield host, engine, driver, wire
             finally:

@@ -99,6 +99,10 @@ class AsyncioRuntime:
         else:
             task.cancel_at_start = True
 
+    def run_soon(self, fn: Callable[[], None]) -> None:
+        """Call `fn` in the loop's thread."""
+        self._loop.call_soon_threadsafe(fn)
+
     def new_waiter(self) -> Waiter:
         """Return a new waiter."""
         return AsyncioWaiter(self._loop)

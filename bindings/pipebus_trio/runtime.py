@@ -68,6 +68,7 @@ class TrioRuntime:
         self._manager: AbstractAsyncContextManager[trio.Nursery, bool | None]
         self._nursery: trio.Nursery
         self._context = copy_context()
+        self._token = trio.lowlevel.current_trio_token()
         self._tasks: set[TrioTask] = set()
         self._ended = TrioWaiter()
         self.on_stuck: Callable[[list[str]], None] | None = None
@@ -98,6 +99,10 @@ class TrioRuntime:
         """Ask a task to end."""
         assert isinstance(task, TrioTask)
         task.scope.cancel()
+
+    def run_soon(self, fn: Callable[[], None]) -> None:
+        """Call `fn` in the loop's thread."""
+        self._token.run_sync_soon(fn)
 
     def new_waiter(self) -> Waiter:
         """Return a new waiter."""

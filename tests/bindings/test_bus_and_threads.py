@@ -209,6 +209,63 @@ async def test_a_thread_that_waits_when_the_server_ends(
     assert isinstance(results.get_nowait(), RequestCancelled)
 
 
+@pytest.mark.parametrize("ends", ["server", "loop"])
+def test_a_thread_is_not_left_waiting_for_what_has_ended(
+    stack: Stack, pipeline: Pipeline[None], ends: str
+) -> None:
+    """One that calls again and again is certain to ask just as the loop stops."""
+    problems: queue.Queue[BaseException] = queue.Queue()
+    called = threading.Event()
+
+    async def main() -> threading.Thread:
+        async with stack.serve(pipeline) as server:
+
+            def work() -> None:
+                try:
+                    while True:
+                        server.bus.from_thread.publish("a")
+                        called.set()
+                except BaseException as error:  # noqa: BLE001 (it is looked at below)
+                    problems.put(error)
+
+            thread = threading.Thread(target=work, daemon=True)
+            thread.start()
+            await until(called.is_set)
+        if ends == "server":
+            await anyio.to_thread.run_sync(thread.join, 5)
+        return thread
+
+    thread = anyio.run(main, backend=stack.runtime)
+    thread.join(5)
+    assert not thread.is_alive()
+    problem = problems.get_nowait()
+    assert isinstance(problem, RuntimeError)
+    assert "ended" in str(problem)
+
+
+async def test_the_loops_own_thread_is_refused_and_not_blocked_for_ever(
+    stack: Stack, pipeline: Pipeline[None]
+) -> None:
+    async with stack.serve(pipeline) as server:
+        with pytest.raises(RuntimeError, match="very thread"):
+            server.bus.from_thread.publish("a")
+
+
+async def test_what_a_thread_asks_wrongly_is_raised_there(
+    stack: Stack, pipeline: Pipeline[None]
+) -> None:
+    @pipeline.route("GET /wrong", thread=True)
+    def wrong(_: Request, ctx: ThreadContext[None]) -> Response:
+        with pytest.raises(ValueError, match="topic"):
+            ctx.publish("no topic")
+        with pytest.raises(ValueError, match="topic"):
+            ctx.publish_nowait("no topic")
+        return Response(204)
+
+    async with stack.serve(pipeline) as server, peer(server.addresses[0]) as client:
+        assert (await client.ask(get("/wrong"))).status == 204
+
+
 # --- handlers in threads -------------------------------------------------------------------------
 
 

@@ -11,11 +11,12 @@ from pipebus.bus.event import Event
 from pipebus.errors import CallCancelled, PublishTimeout
 from pipebus.http.message import Request, StreamRequest
 from pipebus.http.response import Response
+from pipebus.http.session import BodyStream
 from pipebus.limits import Limits
 from pipebus.pipeline.context import Context
 from pipebus.pipeline.declare import Pipeline
 from tests.bindings.conftest import Stack
-from tests.bindings.peer import get, peer, until
+from tests.bindings.peer import get, peer, request, until
 
 pytestmark = pytest.mark.anyio
 
@@ -81,10 +82,10 @@ async def test_whoever_pumps_lends_a_handler_no_variables(
         return user.get()
 
     @pipeline.route("GET /one-at-a-time", concurrency=1)
-    async def one(request: Request, ctx: Context[None]) -> Response:
+    async def one(incoming: Request, ctx: Context[None]) -> Response:
         seen.append(user.get())
-        user.set(request.query.get("n", ""))
-        if request.query.get("n") == "first":
+        user.set(incoming.query.get("n", ""))
+        if incoming.query.get("n") == "first":
             await queued.wait()
         seen.append(await ctx.request("who.task"))
         seen.append(await ctx.request("who.inline"))
@@ -260,8 +261,8 @@ async def test_an_upload_that_ends_in_a_strange_cancellation_ends_its_call(
     stack: Stack, pipeline: Pipeline[None]
 ) -> None:
     @pipeline.route("POST /count", stream=True)
-    async def count(request: StreamRequest) -> Response:
-        return Response.text(str(sum([len(chunk) async for chunk in request])))
+    async def count(incoming: StreamRequest) -> Response:
+        return Response.text(str(sum([len(chunk) async for chunk in incoming])))
 
     async def pieces() -> AsyncIterator[bytes]:
         yield b"x"
@@ -271,3 +272,36 @@ async def test_an_upload_that_ends_in_a_strange_cancellation_ends_its_call(
         with anyio.fail_after(5), pytest.raises(CallCancelled):
             await client.post(f"{server.url}/count", body=pieces())
         assert (await client.get(f"{server.url}/ok")).status == 200
+
+
+async def test_a_read_that_is_cancelled_though_its_piece_was_there_gives_it_back(
+    stack: Stack, pipeline: Pipeline[None]
+) -> None:
+    streams: list[BodyStream] = []
+    here = anyio.Event()
+
+    @pipeline.route("POST /count", stream=True)
+    async def count(incoming: StreamRequest) -> Response:
+        assert isinstance(incoming.body_state, BodyStream)
+        streams.append(incoming.body_state)
+        await here.wait()
+        got = b""
+        pieces = aiter(incoming)
+        while True:
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                try:
+                    got += await anext(pieces)
+                except StopAsyncIteration:
+                    break
+        return Response(200, got)
+
+    sent = bytes(range(100))
+    async with stack.serve(pipeline) as server, peer(server.addresses[0]) as client:
+        await client.send(request("POST", "/count", "Content-Length: 100"))
+        await until(lambda: bool(streams))
+        for n, byte in enumerate(sent):
+            await client.send(bytes([byte]))
+            await until(lambda n=n: streams[0].size == n + 1)  # type: ignore[misc]  # bound now
+        here.set()
+        assert (await client.answer("POST")).body == sent
