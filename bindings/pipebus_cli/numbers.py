@@ -52,7 +52,6 @@ def show(value: object) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, int) and value and value % KIB == 0:
-        for unit in ("G", "M", "k"):
-            if value % _UNITS[unit.lower()] == 0:
-                return f"{value // _UNITS[unit.lower()]}{unit}"
+        unit = next(unit for unit in "GMk" if value % _UNITS[unit.lower()] == 0)
+        return f"{value // _UNITS[unit.lower()]}{unit}"
     return str(value)

@@ -60,8 +60,6 @@ def serve(what: str, pipeline: Pipeline[Any], options: ServingOptions, limits: L
         raise CliError(str(error), USAGE) from error
     try:
         runtime.serve(pipeline, started=partial(print_banner, what), **ready)
-    except RegistrationError as error:
-        raise CliError(str(error)) from error
     except OSError as error:
         if not _from_listening(error):
             raise

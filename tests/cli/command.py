@@ -1,5 +1,6 @@
 """The command as a child process: run to its end, or served from while a test goes on."""
 
+import json
 import re
 import signal
 import subprocess
@@ -26,6 +27,36 @@ def run(
         check=False,
         **options,
     )
+
+
+_MANY = """
+import contextlib, io, json, sys
+from pipebus_cli.main import main
+results = []
+for arguments in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = main(arguments)
+    results.append((status, out.getvalue(), err.getvalue()))
+json.dump(results, sys.stdout)
+"""
+
+
+def run_many(cases: Sequence[Sequence[str]], cwd: Path) -> list[tuple[int, str, str]]:
+    """Run `pipebus` once for each case, in one process: starting one takes half a second.
+
+    Returns status, output and error output of each.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _MANY],
+        cwd=cwd,
+        input=json.dumps(cases),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    return [(status, out, err) for status, out, err in json.loads(done.stdout)]
 
 
 class Serving:

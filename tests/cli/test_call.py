@@ -246,6 +246,7 @@ def test_interrupted(runtime: str) -> None:
             stderr=subprocess.PIPE,
         ) as process,
     ):
+        listener.settimeout(PATIENCE)
         connection, _ = listener.accept()
         with connection:
             assert connection.recv(65_536).startswith(b"GET / HTTP/1.1\r\n")

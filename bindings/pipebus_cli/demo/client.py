@@ -7,7 +7,7 @@ from typing import Final
 from pipebus.bus.event import Event
 from pipebus.engine.http_calls import TaskClient
 from pipebus.errors import ClientError
-from pipebus.http.client_events import CLIENT_RESPONSE, ClientResponded
+from pipebus.http.client_events import ClientResponded
 from pipebus.limits import Timeouts
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.options import Options
@@ -41,6 +41,21 @@ def fault(status: int, text: bytes, number: int) -> str | None:
     return None
 
 
+class CallCount(TopicCount):
+    """Notes how long each connection took, too."""
+
+    def __init__(self, pipeline: Pipeline[None]) -> None:
+        super().__init__(pipeline)
+        self.connects: list[float] = []
+
+    def note(self, event: Event) -> None:
+        """Count one."""
+        super().note(event)
+        ended = event.data
+        if isinstance(ended, ClientResponded) and not ended.reused and not ended.error:
+            self.connects.append(ended.timings.connect)
+
+
 class Experiment:
     """One run of the client, and what it has measured."""
 
@@ -52,17 +67,10 @@ class Experiment:
         self._head = samples()
         self._body = samples()
         self._failures: list[str] = []
-        self._connects: list[float] = []
         self._answered = 0
         self._received = 0
         self._pipeline: Pipeline[None] = Pipeline("demo client")
-        self._pipeline.subscribe(CLIENT_RESPONSE)(self._note)
-        self._count = TopicCount(self._pipeline)
-
-    def _note(self, event: Event) -> None:
-        ended = event.data
-        if isinstance(ended, ClientResponded) and not ended.reused:
-            self._connects.append(ended.timings.connect)
+        self._count = CallCount(self._pipeline)
 
     async def run(self, new_runtime: Callable[[], Runtime], wire: str) -> ClientFigures:
         """Send every request and sum up."""
@@ -81,7 +89,7 @@ class Experiment:
             rtt=spread(self._rtt),
             head=spread(self._head),
             body=spread(self._body),
-            connects=self._connects,
+            connects=self._count.connects,
             cpu=cpu,
             elapsed=elapsed,
             bus=bus,
