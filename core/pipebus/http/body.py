@@ -108,7 +108,7 @@ class BodyReader:
             else:
                 at = self._read_line(data, at)
         self.used = at
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        body = b"".join(pieces)  # one piece is not copied
         self.received += len(body)
         return body
 
@@ -192,7 +192,7 @@ class BodyCollector:
         """Remove and return everything."""
         self._flush_small()
         pieces, self._pieces = self._pieces, []
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)  # one piece is not copied
 
     def _flush_small(self) -> None:
         if self._small:
