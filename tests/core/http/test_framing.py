@@ -97,6 +97,8 @@ BAD: list[tuple[RawHeaders, bytes, int]] = [
     ([(TE, b", chunked")], b"1.1", 400),
     ([(TE, b"")], b"1.1", 400),
     ([(TE, b'"chunked"')], b"1.1", 400),
+    ([(TE, b"Xchunked")], b"1.1", 400),
+    ([(TE, b"chunkedX")], b"1.1", 400),
     # only space and tab are white space: a proxy that reads over more, or over less, is fooled
     ([(TE, b"\x0bchunked")], b"1.1", 400),
     ([(TE, b"chunked\x0c")], b"1.1", 400),
