@@ -215,8 +215,8 @@ class Bus(PubSub):
         start it on its responder; with one: it ended, tell its owner, cancel its invocation. A
         Publisher has nothing parked any more.
         """
-        while self._outputs:
-            output = self._outputs.popleft()
+        while self.outputs:
+            output = self.outputs.popleft()
             if isinstance(output, Exchange):
                 output.in_output = False
                 output.started = output.started or output.outcome is None
@@ -274,7 +274,7 @@ class Bus(PubSub):
         exchange.responder = responder
         responder.group.active[exchange] = None
         exchange.in_output = True
-        self._outputs.append(exchange)
+        self.outputs.append(exchange)
 
     def _move(self, exchange: Exchange, given: Input, now: float) -> bool:
         """Make a transition, the deadline first: what comes at or after it has lost.
@@ -308,7 +308,7 @@ class Bus(PubSub):
         self._clear_deadline(exchange)
         if not exchange.in_output:
             exchange.in_output = True
-            self._outputs.append(exchange)
+            self.outputs.append(exchange)
         else:  # never started: nobody else gives the slot back
             assert exchange.responder is not None, "it is in the output because it has a slot"
             self.released(exchange.responder, now)

@@ -57,8 +57,8 @@ class PubSub:
     """Events to subscriptions: the base of `Bus`, which describes the whole."""
 
     __slots__ = (
-        "_clock", "_id_prefix", "_leases", "_limits", "_outputs", "_own", "_router", "_routes",
-        "_serial", "_shut", "_sub_serial", "_subs", "counts",
+        "_clock", "_id_prefix", "_leases", "_limits", "_own", "_router", "_routes", "_serial", "_shut",
+        "_sub_serial", "_subs", "counts", "outputs",
     )  # fmt: skip
 
     def __init__(self, *, id_prefix: str, limits: Limits, clock: WallClock) -> None:
@@ -70,7 +70,8 @@ class PubSub:
         self._routes = self._router.routes
         self._subs: dict[int, Subscription] = {}
         self._sub_serial = 0
-        self._outputs: deque[Output] = deque()
+        self.outputs: deque[Output] = deque()
+        """For looking whether `next_output` may have something, which costs less than to ask."""
         self._leases: dict[str, _Held] = {}
         self._own = Publisher("pipebus")
         self._shut = False
@@ -315,7 +316,7 @@ class PubSub:
                 sub.queue.append(event)
                 if sub.idle:
                     sub.idle = False
-                    self._outputs.append(sub)
+                    self.outputs.append(sub)
             else:
                 self._overflow(sub, event, publisher)
 
@@ -359,7 +360,7 @@ class PubSub:
     def _resumed(self, publisher: Publisher) -> None:
         if not publisher.announced:
             publisher.announced = True
-            self._outputs.append(publisher)
+            self.outputs.append(publisher)
 
     def _let_go(self, event: Event) -> None:
         held = self._leases.get(event.id)

@@ -13,7 +13,7 @@ from pipebus.engine.handlers import Handlers
 from pipebus.engine.invocation import Invocation
 from pipebus.engine.outgoing import Outgoing
 from pipebus.engine.wiring import wire_responders, wire_routes, wire_subscribers
-from pipebus.http.client import ClientCall, ClientConnection, HttpClient
+from pipebus.http.client import ClientCall, ClientConnection, HttpClient, Output
 from pipebus.http.client_events import CLIENT_REQUEST
 from pipebus.http.dispatch import Dispatch
 from pipebus.http.drain import Drain
@@ -165,33 +165,28 @@ class Assembly:
             return self._actions.popleft()
         if not self._handlers.run_a_tap(self._now):
             return None
-        if self.admission.bodies.has_granted:  # the event that was taken held a body's bytes
+        if self.admission.bodies.granted:  # the event that was taken held a body's bytes
             self._settle(self._now)
         return self._actions.popleft()
 
     def _settle(self, now: float) -> None:
         """Turn what the machines below say into actions, and into inputs for one another."""
         self._now = now
-        bus, dispatch, client = self.bus, self.dispatch, self.client
+        bus, dispatch = self.bus, self.dispatch
+        bodies = self.admission.bodies
+        draining = self._drain.state != "serving"
         while True:
-            output = bus.next_output()
-            if output is not None:
+            if bus.outputs and (output := bus.next_output()) is not None:
                 self._on_bus(output, now)
-                continue
-            said = dispatch.next_output(now)
-            if said is not None:
+            elif (dispatch.outputs or bodies.granted or draining) and (
+                said := dispatch.next_output(now)
+            ) is not None:
                 self._on_dispatch(said, now)
-                continue
-            asked = client.next_output()
-            if asked is None:
-                break
-            if isinstance(asked, ClientCall):
-                self._outgoing.news(asked, now)
-            elif isinstance(asked, ClientConnection):
-                self._actions.append(Flush(asked))
+            elif (asked := self.client.next_output()) is not None:
+                self._on_client(asked, now)
             else:
-                self._actions.append(asked)
-        if self._drain.state != "serving":
+                break
+        if draining:
             self._settle_drain(now)
 
     def _on_bus(self, output: Subscription | Exchange | Publisher, now: float) -> None:
@@ -232,6 +227,14 @@ class Assembly:
         else:
             assert isinstance(owner, RequestCall)
             self._calls.answered(owner, exchange, now)
+
+    def _on_client(self, asked: Output, now: float) -> None:
+        if isinstance(asked, ClientCall):
+            self._outgoing.news(asked, now)
+        elif isinstance(asked, ClientConnection):
+            self._actions.append(Flush(asked))
+        else:
+            self._actions.append(asked)
 
     def _on_dispatch(self, said: Session | BodyStream | Exchange, now: float) -> None:
         if isinstance(said, Session):

@@ -45,7 +45,8 @@ class Answers(ABC):
         self._limits = limits
         self._timers = timers
         self._admission = admission
-        self._outputs: deque[Output] = deque()
+        self.outputs: deque[Output] = deque()
+        """For looking whether `next_output` may have something, which costs less than to ask."""
 
     @abstractmethod
     def step(self, session: Session, now: float) -> None:
@@ -356,12 +357,12 @@ class Answers(ABC):
     def _report(self, session: Session) -> None:
         if not session.reported:
             session.reported = True
-            self._outputs.append(session)
+            self.outputs.append(session)
 
     def _report_body(self, stream: BodyStream) -> None:
         if not stream.reported:
             stream.reported = True
-            self._outputs.append(stream)
+            self.outputs.append(stream)
 
 
 def _why(exchange: Exchange) -> str:

@@ -21,8 +21,8 @@ class Connection(Timed):
     """
 
     __slots__ = (
-        "_cycle", "_out", "_read_deadline", "_read_reason", "_write_deadline", "_write_timeout",
-        "_writer", "bytes_out", "wants_close",
+        "_cycle", "_read_deadline", "_read_reason", "_write_deadline", "_write_timeout", "_writer",
+        "bytes_out", "out", "wants_close",
     )  # fmt: skip
 
     def __init__(self, write_timeout: float) -> None:
@@ -31,7 +31,8 @@ class Connection(Timed):
         self.bytes_out: int = 0
         """Bytes written in this cycle, so far (buffered ones included)."""
         self._cycle = Cycle()
-        self._out = SendBuffer()
+        self.out: SendBuffer = SendBuffer()
+        """What `data_to_send` returns; for looking at."""
         self._writer: BodyWriter | None = None  # of a streamed body under way
         self._write_timeout = write_timeout
         self._write_deadline = INFINITY
@@ -40,15 +41,15 @@ class Connection(Timed):
 
     def data_to_send(self) -> bytes:
         """Return the next bytes to write, b"" for none; they stay until `data_sent`."""
-        return self._out.peek()
+        return self.out.peek()
 
     @property
     def unsent(self) -> int:
         """Bytes that wait to be sent."""
-        return self._out.size
+        return self.out.size
 
     def _push(self, data: bytes, now: float) -> None:
-        out = self._out
+        out = self.out
         if out.size == 0:
             self._write_deadline = now + self._write_timeout
             self._arm()
@@ -59,20 +60,20 @@ class Connection(Timed):
         """Write a piece of the streamed body, or with None its end."""
         if self._writer is None:
             raise LocalProtocolError(f"no body to send while {self._cycle.state}")
-        before = self._out.size
+        before = self.out.size
         if data is None:
-            self._writer.end(self._out)
+            self._writer.end(self.out)
             self._writer = None
         else:
-            self._writer.write(data, self._out)
-        self.bytes_out += self._out.size - before
-        if before == 0 and self._out.size:
+            self._writer.write(data, self.out)
+        self.bytes_out += self.out.size - before
+        if before == 0 and self.out.size:
             self._write_deadline = now + self._write_timeout
             self._arm()
 
     def _drop_sent(self, count: int, now: float) -> bool:
         """Let go of what was sent; False if nothing moved, or it was dropped by a reset before."""
-        out = self._out
+        out = self.out
         if not (count and out.size):
             return False
         out.sent(count)
@@ -109,6 +110,6 @@ class Connection(Timed):
         self._writer = None
         self.wants_close = how
         if how is Close.RESET:
-            self._out.clear()
+            self.out.clear()
             self._write_deadline = INFINITY
         self._wait(INFINITY)

@@ -198,13 +198,13 @@ class Dispatch(Intake):
         news for its reader. An `Exchange`: its streamed response may be written again (or has
         ended: look at `outcome`).
         """
-        if self._admission.bodies.has_granted:
+        if self._admission.bodies.granted:
             self._admit_bodies(now)
-        if not self._outputs:
+        if not self.outputs:
             if self._drain.state != "serving":
                 self._settle_drain()
             return None
-        output = self._outputs.popleft()
+        output = self.outputs.popleft()
         if not isinstance(output, Exchange):
             output.reported = False
         return output

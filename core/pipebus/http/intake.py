@@ -8,13 +8,13 @@ from pipebus.http.answers import BUFFERED_WAIT, HALF_CLOSE_GRACE, Answers
 from pipebus.http.drain import Drain
 from pipebus.http.events import HTTP_REQUEST
 from pipebus.http.headers import Headers
-from pipebus.http.message import Request, StreamRequest
+from pipebus.http.message import Request, StreamRequest, split_target
 from pipebus.http.routes import BadPath, Match, MethodNotAllowed, Routes
 from pipebus.http.server_events import (
+    NOT_CLOSING,
     Bad,
     BodyComplete,
     BodyReceived,
-    Close,
     Done,
     HalfClosed,
     HeadReceived,
@@ -67,7 +67,11 @@ class Intake(Answers):
             self._timers.watch(session)
         conn = session.conn
         wants_read = conn.wants_read
-        if conn.unsent or conn.wants_close is not Close.NO or wants_read is not session.wanted_read:
+        if (
+            conn.out.size
+            or wants_read is not session.wanted_read
+            or conn.wants_close is not NOT_CLOSING
+        ):
             session.wanted_read = wants_read
             self._report(session)
 
@@ -77,13 +81,10 @@ class Intake(Answers):
         self.step(session, now)
 
     def _pull(self, session: Session, now: float) -> None:
-        next_event = session.conn.next_event
-        while True:
-            event = next_event()
-            if event is None:
-                if not self._advance(session, now):
-                    return
-            elif isinstance(event, HeadReceived):
+        events = session.conn.events
+        while events or self._advance(session, now):
+            event = events.popleft()
+            if isinstance(event, HeadReceived):
                 self._head(session, event.head, now)
             elif isinstance(event, BodyComplete):
                 self._body_complete(session, event.body, now)
@@ -103,14 +104,14 @@ class Intake(Answers):
                 self._peer_gone(session, now)
 
     def _advance(self, session: Session, now: float) -> bool:
-        """Finish a request whose answer is out and let the next one in; True if one was."""
+        """Finish a request whose answer is out and let the next one in; True if it is there."""
         state = session.state
         if state == READING:
             self._charge(session, now)
             return False
         if state == ANSWERED:
             # The next head waits for the write, so a peer that does not read stops itself.
-            if session.conn.unsent:
+            if session.conn.out.size:
                 return False
             self._end_request(session, now)
             session.forget_request()
@@ -119,7 +120,7 @@ class Intake(Answers):
             return False
         session.waits = False
         session.conn.next_request(now)
-        return True
+        return bool(session.conn.events)
 
     # --- the head -----------------------------------------------------------------------------
 
@@ -142,7 +143,7 @@ class Intake(Answers):
             # A secured connection is what the scheme asks for (RFC 9110 section 7.4).
             self._refuse(session, "misdirected", now)
             return
-        found = self._routes.match(head.method, _path_of(target))
+        found = self._routes.match(head.method, split_target(target)[0])
         if isinstance(found, Match):
             self._accept(session, head, found, now)
         elif isinstance(found, MethodNotAllowed):
@@ -287,7 +288,7 @@ class Intake(Answers):
     def _writable(self, session: Session, now: float) -> None:
         assert session.exchange is not None
         self._watch_stream(session, now)
-        self._outputs.append(session.exchange)
+        self.outputs.append(session.exchange)
 
     def _watch_half_close(self, session: Session, now: float) -> None:
         session.timers[HALF_CLOSE_GRACE] = now + self._limits.half_close_grace
@@ -323,14 +324,6 @@ class Intake(Answers):
         else:
             self._release(session)
             session.state = ENDED
-
-
-def _path_of(target: str) -> str:
-    """Return the path of a request target, as it stood on the wire."""
-    path = target.partition("?")[0]
-    if not path.startswith("/") and "://" in path:  # absolute-form, RFC 9112 section 3.2.2
-        return "/" + path.partition("://")[2].partition("/")[2]
-    return path
 
 
 def _traceparent(headers: RawHeaders) -> str:

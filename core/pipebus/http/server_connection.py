@@ -6,7 +6,7 @@ from pipebus.errors import LocalProtocolError
 from pipebus.http import cycle, encode
 from pipebus.http.body_writer import BodyWriter
 from pipebus.http.framing import answer_framing, keep_alive
-from pipebus.http.server_events import DONE, WRITABLE, Close, ServerEvent
+from pipebus.http.server_events import DONE, NOT_CLOSING, WRITABLE, Close, ServerEvent
 from pipebus.http.server_request import LINGER_TIMEOUT, RequestHalf
 from pipebus.http.wire import HTTP_10, HTTP_11, RawHeaders, RequestHead, WireCodec
 from pipebus.limits import Limits
@@ -42,14 +42,14 @@ class ServerConnection(RequestHalf):
 
     def next_event(self) -> ServerEvent | None:
         """Return the oldest event that was not yet returned."""
-        return self._events.popleft() if self._events else None
+        return self.events.popleft() if self.events else None
 
     @property
     def wants_read(self) -> bool:
         """Whether more input should be read now."""
         if self._eof:
             return False
-        if self.wants_close is not Close.NO:
+        if self.wants_close is not NOT_CLOSING:
             return self.wants_close is Close.LINGER
         if self._reading and not self._paused:
             return True
@@ -136,7 +136,7 @@ class ServerConnection(RequestHalf):
         except LocalProtocolError:
             self._cut_response()
             raise
-        self._blocked = self._out.size > self._limits.write_high_water
+        self._blocked = self.out.size > self._limits.write_high_water
         return not self._blocked
 
     def end_body(self, now: float) -> None:
@@ -158,7 +158,7 @@ class ServerConnection(RequestHalf):
 
     def _complete_response(self, now: float) -> None:
         self._cycle.sent(cycle.RESPONSE_END)
-        self._events.append(DONE)
+        self.events.append(DONE)
         if self._persists and not self._last:
             return
         # Input that comes to a closed socket makes the kernel send a reset, which can eat the answer
@@ -174,7 +174,7 @@ class ServerConnection(RequestHalf):
         self._linger_if_flushed(now)
 
     def _linger_if_flushed(self, now: float) -> None:
-        if self.wants_close is Close.LINGER and self._out.size == 0:
+        if self.wants_close is Close.LINGER and self.out.size == 0:
             self._wait(now + self._limits.linger_timeout, LINGER_TIMEOUT)
 
     def abort(self, now: float) -> None:
@@ -188,11 +188,12 @@ class ServerConnection(RequestHalf):
         """Say that the first `count` bytes of `data_to_send` are with the operating system."""
         if not self._drop_sent(count, now):
             return
-        self._linger_if_flushed(now)
-        size = self._out.size
+        if self.wants_close is not NOT_CLOSING:
+            self._linger_if_flushed(now)
+        size = self.out.size
         if self._blocked and size <= self._limits.write_high_water // 2:
             self._blocked = False
-            self._events.append(WRITABLE)
+            self.events.append(WRITABLE)
         if self._held and size <= self._limits.write_high_water:
             self._held = False
             self._await_request(now)
@@ -206,7 +207,7 @@ class ServerConnection(RequestHalf):
         self.head: RequestHead | None = None
         self.bytes_in = self.bytes_out = 0
         # A peer that pipelines and does not read may not make us pile up answers.
-        self._held = self._out.size > self._limits.write_high_water
+        self._held = self.out.size > self._limits.write_high_water
         if not self._held:
             self._await_request(now)
 

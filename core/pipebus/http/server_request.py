@@ -14,6 +14,7 @@ from pipebus.http.head_buffer import HeadBuffer
 from pipebus.http.head_check import check_request_head
 from pipebus.http.server_events import (
     HALF_CLOSED,
+    NOT_CLOSING,
     PEER_GONE,
     Bad,
     BodyComplete,
@@ -31,7 +32,6 @@ BODY_TIMEOUT: Final = "body_timeout"
 LINGER_TIMEOUT: Final = "linger_timeout"
 
 _REFUSED: Final = frozenset({cycle.REFUSED, cycle.REFUSING})
-_STAYS: Final = Close.NO  # a look into an Enum's class costs as much as a call
 _READABLE: Final = frozenset({cycle.REQUEST, cycle.DUPLEX})
 _target_host: Final = re.compile(rb"[^:]+://([^/?]*)").match
 
@@ -40,9 +40,9 @@ class RequestHalf(Connection):
     """What `ServerConnection` does until a request is read; not used by itself."""
 
     __slots__ = (
-        "_blocked", "_collect", "_collected", "_draining", "_eof", "_events", "_framing", "_heads",
-        "_held", "_last", "_limits", "_paused", "_peer_gone", "_reader", "_reading", "_wire",
-        "bytes_in", "head",
+        "_blocked", "_collect", "_collected", "_draining", "_eof", "_framing", "_heads", "_held",
+        "_last", "_limits", "_paused", "_peer_gone", "_reader", "_reading", "_wire", "bytes_in",
+        "events", "head",
     )  # fmt: skip
 
     def __init__(self, limits: Limits, wire: WireCodec, now: float) -> None:
@@ -58,7 +58,8 @@ class RequestHalf(Connection):
             max_fields=limits.max_fields,
             max_request_line=limits.max_request_line,
         )
-        self._events: deque[ServerEvent] = deque()
+        self.events: deque[ServerEvent] = deque()
+        """What `next_event` returns, for who asks often."""
         self._framing = NO_BODY  # of the request's body
         self._reader: BodyReader | None = None  # of a body that is read piece by piece
         self._reading = False  # read_body was called and the body is not complete
@@ -78,7 +79,7 @@ class RequestHalf(Connection):
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes from the peer (not empty; an end is `receive_eof`)."""
         state = self._cycle.state
-        if self._eof or self.wants_close is not _STAYS or state in _REFUSED:
+        if self._eof or self.wants_close is not NOT_CLOSING or state in _REFUSED:
             return  # thrown away
         if self._reading and not self._paused:
             self._feed(data, now)
@@ -100,7 +101,7 @@ class RequestHalf(Connection):
         elif state in _READABLE and not self._may_be_complete():
             self._vanish(self._how_to_cut())
         elif state in (cycle.AWAITING, cycle.RESPONSE):
-            self._events.append(HALF_CLOSED)
+            self.events.append(HALF_CLOSED)
 
     def _may_be_complete(self) -> bool:
         """Tell whether what is held can be the rest of the body; if not, it never comes."""
@@ -158,7 +159,7 @@ class RequestHalf(Connection):
         self._reader = None
         if not keep_alive(head.http_version, head.headers):
             self._last = True
-        self._events.append(HeadReceived(head))
+        self.events.append(HeadReceived(head))
         self._wait(INFINITY)
 
     def _await_rest_of_head(self, now: float) -> None:
@@ -178,7 +179,7 @@ class RequestHalf(Connection):
         Sends 100 Continue if the client waits for it. `collect=True`: one `BodyComplete` with all
         of it; False: `BodyReceived` pieces, then `BodyComplete(b"")`. Over the bound: `Bad(413)`.
         """
-        if self.wants_close is not _STAYS:
+        if self.wants_close is not NOT_CLOSING:
             return
         if self._reading or self._cycle.state != cycle.REQUEST:
             raise LocalProtocolError(f"no body to read while {self._cycle.state}")
@@ -244,7 +245,7 @@ class RequestHalf(Connection):
         if self._collect and not (whole and reader.complete):
             self._collected.add(piece)
         elif piece and not self._collect:
-            self._events.append(BodyReceived(piece))
+            self.events.append(BodyReceived(piece))
         if not reader.complete:
             self._await_body(now)
             return
@@ -259,9 +260,9 @@ class RequestHalf(Connection):
     def _complete_request(self, body: bytes) -> None:
         self._reading = False
         self._cycle.received(cycle.REQUEST_END)
-        self._events.append(BodyComplete(body))
+        self.events.append(BodyComplete(body))
         if self._eof:
-            self._events.append(HALF_CLOSED)
+            self.events.append(HALF_CLOSED)
         if self._read_deadline < INFINITY:
             self._wait(INFINITY)
 
@@ -293,7 +294,7 @@ class RequestHalf(Connection):
         self._cycle.received(cycle.REQUEST_FAULT)
         self._last = True
         self._forget_request()
-        self._events.append(Bad(status, detail, self.head))
+        self.events.append(Bad(status, detail, self.head))
         self._wait(INFINITY)
 
     def _forget_request(self) -> None:
@@ -310,7 +311,7 @@ class RequestHalf(Connection):
         """Take note that the peer cannot be answered any more."""
         if not self._peer_gone:
             self._peer_gone = True
-            self._events.append(PEER_GONE)
+            self.events.append(PEER_GONE)
         self._shut(how)
 
 

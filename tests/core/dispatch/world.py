@@ -227,7 +227,7 @@ class World:
             self.events.append(event)
         while (event := self.bus.take(self.diagnostics, self.now)) is not None:
             self.events.append(event)
-        if self.admission.bodies.has_granted:
+        if self.admission.bodies.granted:
             self.pump()
 
     def settle(self) -> None:

@@ -56,7 +56,7 @@ def test_waiting_is_first_in_first_out_and_a_small_one_does_not_overtake() -> No
     assert not budget.grow(small, 1)  # would fit, but stands behind the big one
     assert budget.waiting == 2
     holder.release()
-    assert budget.has_granted
+    assert budget.granted
     assert granted(budget) == ["big", "small"]
     assert budget.held == 6
 
