@@ -53,6 +53,16 @@ def fail_if_tool_is_missing(report: R) -> R:
     return report
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests recorded as their `summary`, in whichever worker they ran."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for name, text in report.user_properties:
+                if name == "summary":
+                    terminalreporter.section(report.nodeid)
+                    terminalreporter.write_line(str(text))
+
+
 @pytest.fixture(autouse=True)
 def collect_what_was_forgotten(request: pytest.FixtureRequest) -> Iterator[None]:
     """Let a socket or coroutine that a test of the bindings forgot fail that test, not a later one.

@@ -3,7 +3,8 @@
 `Simulation(pipeline)` is where to start; `World`, `Node` and `Network` are what it is made of.
 """
 
-from pipebus.testing.network import Faults, Network
+from pipebus.testing.faults import Faults
+from pipebus.testing.network import Network
 from pipebus.testing.node import Node
 from pipebus.testing.simulation import Simulation
 from pipebus.testing.world import World

@@ -1,7 +1,6 @@
 """A simulated network: pipes between engines, and everything that can go wrong on one."""
 
-import random  # noqa: TID251 (seeded: a network that can be had again)
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -9,6 +8,7 @@ from pipebus.engine.actions import Link
 from pipebus.http.client import Connect, Resolve
 from pipebus.http.message import Address
 from pipebus.http.server_events import Close
+from pipebus.testing.faults import Faults
 from pipebus.testing.world import World
 
 if TYPE_CHECKING:  # a node drives an engine over a network, and a network connects nodes
@@ -18,58 +18,6 @@ WINDOW: Final = 65_536
 """Bytes that a pipe holds, see `Network`."""
 
 _FIRST_PORT: Final = 40_000
-
-
-class Faults:
-    """How unkind the network is. Seeded: the same seed, the same network.
-
-    Each is a probability from 0 (the default) to 1. Per piece of data: `split` (it arrives in
-    pieces), `delay` (it arrives up to `longest` seconds late), `stall` (nothing moves that way for
-    up to 100 x `longest` seconds), `reset` (both sides lose the connection and what is under way)
-    and `half_close` (the sender's FIN follows this piece; if it writes on, it gets a reset). Per
-    attempt to connect: `refuse`.
-    """
-
-    def __init__(
-        self,
-        seed: int = 0,
-        *,
-        split: float = 0.0,
-        delay: float = 0.0,
-        stall: float = 0.0,
-        reset: float = 0.0,
-        half_close: float = 0.0,
-        refuse: float = 0.0,
-        longest: float = 0.05,
-    ) -> None:
-        self._random = random.Random(seed)
-        self.longest = longest
-        self.hits: Counter[str] = Counter()
-        """How often each fault happened."""
-        self._chances = {
-            "split": split,
-            "delay": delay,
-            "stall": stall,
-            "reset": reset,
-            "half_close": half_close,
-            "refuse": refuse,
-        }
-
-    def strikes(self, fault: str) -> bool:
-        """Draw whether a fault happens now."""
-        chance = self._chances[fault]
-        struck = chance > 0.0 and self._random.random() < chance
-        if struck:
-            self.hits[fault] += 1
-        return struck
-
-    def seconds(self, longest: float) -> float:
-        """Draw a duration."""
-        return self._random.random() * longest
-
-    def cut(self, size: int) -> int:
-        """Draw where to cut a piece of `size` bytes (at least 2): short pieces are likely."""
-        return min(1 + int(self._random.random() ** 3 * size), size - 1)
 
 
 class End:

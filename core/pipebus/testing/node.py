@@ -1,7 +1,8 @@
 """A node: an engine driven in virtual time, its handlers stepped by hand."""
 
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine
+from types import TracebackType
 from typing import Any
 
 from pipebus.engine.actions import (
@@ -22,6 +23,7 @@ from pipebus.engine.host import Start
 from pipebus.engine.invocation import Invocation
 from pipebus.errors import NeedsRuntime
 from pipebus.http.client import Connect, Resolve
+from pipebus.http.response import Response
 from pipebus.testing.network import Network
 from pipebus.testing.tasks import HINT, StepCancelled, StepTask, Waiting, needs_runtime
 from pipebus.testing.world import World
@@ -205,6 +207,8 @@ class Node:
                 self._failed(invocation, error)
             else:
                 body = engine.complete(invocation, result, self.now())
+                if body is None and isinstance(result, Response):
+                    self.spawn("close", _close_unread(result), self._note_end)
         if body is None:
             engine.ended(invocation, self.now())
         else:
@@ -228,6 +232,8 @@ class Node:
         body = engine.complete(invocation, result, self.now())
         if body is not None:
             await self._send_body(body)
+        else:
+            await _close_unread(result)
 
     def _failed(self, invocation: Invocation, error: Exception) -> None:
         self._note_problem(invocation, error)
@@ -240,44 +246,64 @@ class Node:
 
     async def _send_body(self, body: OutgoingBody) -> None:
         engine, invocation = self.engine, body.invocation
-        iterator = body.chunks.__aiter__()
         try:
-            async for piece in iterator:
-                room = engine.body_chunk(invocation, piece, self.now())
-                self.pump()
-                if room is not None:
-                    await self._wait(room)
+            async with _Closing(body.chunks) as pieces:
+                async for piece in pieces:
+                    room = engine.body_chunk(invocation, piece, self.now())
+                    self.pump()
+                    if room is not None:
+                        await self._wait(room)
         except Exception as error:  # noqa: BLE001 (the engine's to answer)
             self._note_problem(invocation, error)
             engine.body_failed(invocation, error, self.now())
         else:
             engine.body_end(invocation, self.now())
-        finally:
-            close = getattr(iterator, "aclose", None)
-            if close is not None:
-                await close()
 
     async def _upload(self, upload: Upload) -> None:
         engine, call = self.engine, upload.call
-        iterator = upload.chunks.__aiter__()
         try:
-            while await self.call(lambda now: engine.upload_ready(call, now)):
-                try:
-                    piece = await iterator.__anext__()
-                except StopAsyncIteration:
-                    engine.upload_end(call, self.now())
-                    return
-                engine.upload_chunk(call, piece, self.now())
-                self.pump()
+            async with _Closing(upload.chunks) as pieces:
+                while await self.call(lambda now: engine.upload_ready(call, now)):
+                    try:
+                        piece = await anext(pieces)
+                    except StopAsyncIteration:
+                        engine.upload_end(call, self.now())
+                        break
+                    engine.upload_chunk(call, piece, self.now())
+                    self.pump()
         except Exception as error:  # noqa: BLE001 (the engine's to tell)
             engine.upload_failed(call, error, self.now())
-        finally:
-            close = getattr(iterator, "aclose", None)
-            if close is not None:
-                await close()
 
     def _ended(self, invocation: Invocation, error: BaseException | None) -> None:
         if isinstance(error, NeedsRuntime):
             self.engine.fail(invocation, error, self.now())
         self.engine.ended(invocation, self.now())
         self._note_end(None, error)
+
+
+class _Closing:
+    """A body to be iterated once; closed at the end, if it has an `aclose`."""
+
+    def __init__(self, chunks: AsyncIterable[bytes]) -> None:
+        self._iterator = aiter(chunks)
+
+    async def __aenter__(self) -> AsyncIterator[bytes]:
+        return self._iterator
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        close = getattr(self._iterator, "aclose", None)
+        # One that is thrown away in the middle, after a test has failed, can await nothing.
+        if close is not None and kind is not GeneratorExit:
+            await close()
+
+
+async def _close_unread(result: object) -> None:
+    """Close a body that nobody will iterate: the answer to HEAD has none, or it came too late."""
+    if isinstance(result, Response) and result.stream_body is not None:
+        async with _Closing(result.stream_body):
+            pass

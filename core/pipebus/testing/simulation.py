@@ -17,7 +17,8 @@ from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import ClientLimits, Limits, Timeouts
 from pipebus.pipeline.declare import Pipeline, SubscriberDecl
 from pipebus.pipeline.handlers import Handler
-from pipebus.testing.network import End, Faults, Network
+from pipebus.testing.faults import Faults
+from pipebus.testing.network import End, Network
 from pipebus.testing.node import Node
 from pipebus.testing.world import World
 

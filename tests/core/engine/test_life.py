@@ -85,6 +85,25 @@ def test_grace_ends_and_the_rest_is_cut() -> None:
     assert not any(left_behind(app.engine).values())
 
 
+def test_a_tap_sees_how_a_request_ended_that_was_cut() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+    seen: list[str] = []
+
+    @pipeline.route("GET /")
+    async def root(request: Request, ctx: Context) -> Response:
+        await ctx.sleep(500)
+        return Response()
+
+    @pipeline.tap("net.http.*")
+    def audit(event: Event) -> None:
+        seen.append(event.type)
+
+    with Simulation(pipeline, limits=Limits(grace=3)) as app:
+        app.start("GET", "/")
+    assert seen == ["net.http.request", "net.http.response"]
+    assert app.engine.bus.counts.dropped == {}
+
+
 def test_closing_at_once_lets_nobody_wait() -> None:
     pipeline: Pipeline[None] = Pipeline()
 

@@ -16,7 +16,8 @@ from pipebus.limits import ClientLimits, Timeouts
 from pipebus.pipeline.declarations import SubscriberDecl
 from pipebus.pipeline.declare import Pipeline
 from pipebus.pipeline.handlers import Handler
-from pipebus.testing.network import Faults, Network
+from pipebus.testing.faults import Faults
+from pipebus.testing.network import Network
 from pipebus.testing.node import Node
 from pipebus.testing.tasks import StepTask
 from pipebus.testing.world import World

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipebus.testing.network import Faults
+from pipebus.testing.faults import Faults
 from tests.core.simulation.check import check
 from tests.core.simulation.rig import Rig
 from tests.core.simulation.scenario import Author

@@ -78,6 +78,11 @@ class WatchedEngine(Engine):
             self._client_call(call.client_call, gone)
         super().abandon(call, now)
 
+    def close_http(self, call: HttpCall, now: float) -> PublisherCall:
+        if call.exchange is not None:  # a streamed response that is left before its end
+            self._exchange(call.exchange, "cancelled")
+        return super().close_http(call, now)
+
     def next_event(self, subscription: Subscription, now: float) -> Call:
         call = super().next_event(subscription, now)
         assert isinstance(call, EventCall)
