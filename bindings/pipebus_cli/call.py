@@ -21,9 +21,9 @@ from pipebus.limits import Timeouts
 from pipebus.pipeline.client_protocol import ResponseStream
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.options import Options, Wire
+from pipebus_anyio.server import serve
 from pipebus_anyio.tls import client_contexts
 from pipebus_cli.errors import FAILED, USAGE, CliError, explain
-from pipebus_cli.on_bus import client_on_bus
 from pipebus_cli.runtimes import RuntimeName, choose
 
 _PIECE: Final = 65_536
@@ -94,12 +94,12 @@ class _Call:
         options = self._options
         pipeline: Pipeline[None] = Pipeline("call")
         pipeline.subscribe("net.http.client.*")(self._note)
-        ready = Options(timeouts=self._timeouts, verify=self._verify, wire=options.wire)
+        ready = Options(bind=(), timeouts=self._timeouts, verify=self._verify, wire=options.wire)
         new_runtime = choose(options.runtime).new_runtime
         with _body(options.data) as (body, size):
-            async with client_on_bus(new_runtime, pipeline, ready) as (client, _):
+            async with serve(new_runtime, pipeline, ready) as bus:
                 try:
-                    async with client.stream(
+                    async with bus.client.stream(
                         self._method,
                         self._url,
                         headers=self._headers,

@@ -5,17 +5,17 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from pipebus.bus.event import Event
-from pipebus.engine.http_calls import TaskClient
 from pipebus.errors import ClientError
 from pipebus.http.client_events import ClientResponded
 from pipebus.limits import Timeouts
+from pipebus.pipeline.client_protocol import HttpClientProtocol
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.options import Options
 from pipebus_anyio.runtime import Runtime
+from pipebus_anyio.server import serve
 from pipebus_cli.demo.counting import TopicCount
 from pipebus_cli.demo.figures import ClientFigures, samples, spread
 from pipebus_cli.demo.progress import Progress
-from pipebus_cli.on_bus import client_on_bus
 
 MAX_FAILURES: Final = 10
 """After so many the run is given up: with a server that hangs it would take for ever."""
@@ -23,8 +23,8 @@ PATH: Final = "/api/test"
 _HEADERS: Final = {"content-type": "text/plain"}
 _START: Final = f"Echo: POST {PATH}\n\nRequest ID: ".encode()
 
-clock = time.perf_counter_ns
-cpu_clock = time.process_time
+clock: Final = time.perf_counter_ns
+cpu_clock: Final = time.process_time
 
 
 def payload(number: int) -> bytes:
@@ -74,14 +74,14 @@ class Experiment:
 
     async def run(self, new_runtime: Callable[[], Runtime], wire: str) -> ClientFigures:
         """Send every request and sum up."""
-        options = Options(wire=wire, timeouts=Timeouts(total=10.0))
-        async with client_on_bus(new_runtime, self._pipeline, options) as (client, engine):
+        options = Options(bind=(), wire=wire, timeouts=Timeouts(total=10.0))
+        async with serve(new_runtime, self._pipeline, options) as bus:
             began = time.monotonic()
             cpu_began = cpu_clock()
-            drawing = await self._send_all(client)
+            drawing = await self._send_all(bus.client)
             cpu = cpu_clock() - cpu_began - drawing
             elapsed = time.monotonic() - began
-            bus = self._count.figures(engine)
+            counts = self._count.figures(bus.engine)
         return ClientFigures(
             answered=self._answered,
             failures=self._failures,
@@ -92,10 +92,10 @@ class Experiment:
             connects=self._count.connects,
             cpu=cpu,
             elapsed=elapsed,
-            bus=bus,
+            bus=counts,
         )
 
-    async def _send_all(self, client: TaskClient) -> float:
+    async def _send_all(self, client: HttpClientProtocol) -> float:
         """Return the CPU seconds that went into the progress bar."""
         drawing = 0.0
         every = max(1, self._requests // 100)
@@ -113,7 +113,7 @@ class Experiment:
                 drawing += cpu_clock() - before
         return drawing
 
-    async def _send(self, client: TaskClient, number: int) -> None:
+    async def _send(self, client: HttpClientProtocol, number: int) -> None:
         """Measure one exchange as the seed did: call -> head, head -> body complete."""
         sent = payload(number)
         began = clock()

@@ -9,8 +9,9 @@ import signal
 import sys
 import time
 from argparse import ArgumentParser
+from array import array
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import anyio.to_thread
@@ -28,7 +29,7 @@ from pipebus_cli.demo.counting import TopicCount
 from pipebus_cli.demo.figures import ServerFigures, samples, spread
 from pipebus_cli.runtimes import choose
 
-clock = time.perf_counter_ns
+clock: Final = time.perf_counter_ns
 
 
 class MeasuredEngine(Engine):
@@ -39,8 +40,8 @@ class MeasuredEngine(Engine):
 
     def __init__(self, *given: Any, **options: Any) -> None:
         super().__init__(*given, **options)
-        self.processing = samples()
-        self.publishing = samples()
+        self.processing: array[int] = samples()
+        self.publishing: array[int] = samples()
         self._taken = 0
 
     def begin(self, invocation: Invocation, now: float) -> bool:
@@ -65,7 +66,7 @@ class Echo:
     """Answers with the seed's echo text."""
 
     def __init__(self) -> None:
-        self.creation = samples()
+        self.creation: array[int] = samples()
 
     def answer(self, request: Request) -> Response:
         """Compose the text and the response."""
@@ -86,10 +87,10 @@ class Experiment:
     def __init__(
         self, *, echo: Callable[[], Echo] = Echo, count: Callable[..., TopicCount] = TopicCount
     ) -> None:
-        self.echo = echo()
+        self.echo: Echo = echo()
         self.pipeline: Pipeline[None] = Pipeline("demo")
         self.pipeline.route("/{path...}")(self.echo.answer)
-        self.count = count(self.pipeline)
+        self.count: TopicCount = count(self.pipeline)
 
     async def run(self, runtime: str, driver: str, wire: str) -> None:
         """Serve until standard input ends, then report."""
