@@ -5,7 +5,7 @@ import socket
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from errno import EADDRINUSE
+from errno import EADDRINUSE, EADDRNOTAVAIL, EAFNOSUPPORT
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,8 @@ Bind = BindTo | Sequence[BindTo]
 BACKLOG: Final = 2_048
 
 _V6ONLY: Final = getattr(socket, "IPV6_V6ONLY", None)
+_MISSING: Final = (EADDRNOTAVAIL, EAFNOSUPPORT)
+"""This machine has no such address, or none of its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class ListeningSocket:
 async def open_listeners(bind: Bind, *, unix_mode: int | None = None) -> list[ListeningSocket]:
     """Bind and listen, everywhere or (with an `OSError` that says where) nowhere.
 
-    A name is bound at each of its addresses, with one port. `unix_mode` sets the permissions of
+    A name is bound at each of its addresses that this machine has, with one port. `unix_mode` sets the permissions of
     UNIX sockets before they listen (default: by the umask).
     """
     opened: list[ListeningSocket] = []
@@ -125,29 +127,44 @@ async def _listen_tcp(bind: TcpBind) -> list[ListeningSocket]:
         bind.host or None, bind.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     opened: list[ListeningSocket] = []
+    missing: OSError | None = None
     port = bind.port
     try:
         for family, _, _, _, where in dict.fromkeys(found):
-            sock = socket.socket(family, socket.SOCK_STREAM)
             try:
-                sock.setblocking(False)
-                if os.name == "posix":  # elsewhere it would let two programs share a port
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                if family == socket.AF_INET6 and _V6ONLY is not None:
-                    sock.setsockopt(socket.IPPROTO_IPV6, _V6ONLY, 1)
-                sock.bind((where[0], port, *where[2:]))
-                sock.listen(BACKLOG)
+                sock = _listening(family, (where[0], port, *where[2:]))
             except OSError as error:
-                sock.close()
-                raise _explained(error, f"{where[0]} port {port}") from error
-            listener = ListeningSocket(sock)
-            opened.append(listener)
+                explained = _explained(error, f"{where[0]} port {port}")
+                # Names have IPv6 addresses also where there is no IPv6, as in many containers.
+                if error.errno not in _MISSING:
+                    raise explained from error
+                missing = missing or explained
+                continue
+            opened.append(ListeningSocket(sock))
             port = port or sock.getsockname()[1]
     except BaseException:
         for listener in opened:
             listener.close()
         raise
+    if missing is not None and not opened:
+        raise missing
     return opened
+
+
+def _listening(family: int, address: tuple[str | int, ...]) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        if os.name == "posix":  # elsewhere it would let two programs share a port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6 and _V6ONLY is not None:
+            sock.setsockopt(socket.IPPROTO_IPV6, _V6ONLY, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def _listen_unix(bind: UnixBind, mode: int | None) -> ListeningSocket:

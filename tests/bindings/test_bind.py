@@ -170,3 +170,24 @@ def test_a_directory_that_is_not_there(tmp_path: Path) -> None:
 )
 def test_addresses(raw: object, address: object) -> None:
     assert peer_address(raw) == address
+
+
+def test_a_name_is_bound_where_it_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`localhost` is ::1, too, in many a container that has no IPv6."""
+
+    async def getaddrinfo(*_: object, **__: object) -> list[tuple[object, ...]]:
+        tcp = (socket.SOCK_STREAM, 6, "")
+        here = (socket.AF_INET, *tcp, ("127.0.0.1", 0))
+        elsewhere = (socket.AF_INET, *tcp, ("192.0.2.1", 0))  # nobody's (RFC 5737)
+        no_family = (socket.AF_IPX, *tcp, ("there", 0))
+        return [no_family, elsewhere, here] if found_here else [elsewhere]
+
+    monkeypatch.setattr(anyio, "getaddrinfo", getaddrinfo)
+    found_here = True
+    listeners = opened("localhost:0")
+    assert [listener.address[0] for listener in listeners] == ["127.0.0.1"]
+    close(listeners)
+    found_here = False
+    with pytest.raises(OSError, match=r"192\.0\.2\.1 port 0") as raised:
+        opened("localhost:0")
+    assert raised.value.errno == errno.EADDRNOTAVAIL
