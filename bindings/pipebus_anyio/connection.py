@@ -121,7 +121,9 @@ class Connection:
                 return
             if close is Close.LINGER and not eof_sent:
                 eof_sent = True
-                await transport.send_eof()
+                # On TLS it has to send, and no clock of the core's runs for that.
+                with anyio.CancelScope(deadline=self._host.now() + CLOSE_TIMEOUT):
+                    await transport.send_eof()
             await self._may_write.wait()
 
     async def _hear_out(self, link: ClientConnection) -> None:

@@ -71,7 +71,7 @@ class SocketListener:
     async def accept_forever(self, accepted: Accepted) -> None:
         """Accept until cancelled; where the system is out of files or memory, pause and say so."""
         pause = 0.0
-        while True:
+        while self._listening.socket.fileno() >= 0:  # closed before this began
             await anyio.wait_readable(self._listening.socket)
             error = self._accept_some(ACCEPTS_PER_TURN, accepted)
             if error is None:
@@ -85,6 +85,8 @@ class SocketListener:
     def close(self, accepted: Accepted) -> None:
         """Accept what the backlog holds (closing would reset it), then stop listening."""
         self._accept_some(BACKLOG, accepted)
+        # The file's number may be another's before the cancelled waiter comes to take it off.
+        anyio.notify_closing(self._listening.socket)
         self._listening.close()
 
     def _accept_some(self, most: int, accepted: Accepted) -> OSError | None:

@@ -122,7 +122,7 @@ class StreamsDriver:
             transport = await self._network.connect(action.address)
             if context is not None:
                 transport = await TlsTransport.wrap(transport, context, server_hostname=action.host)
-        except LOST as error:
+        except (*LOST, ValueError) as error:  # ValueError: a name that TLS does not take
             self._attempts.pop(action.attempt_id, None)
             engine.connect_failed(action.attempt_id, error, host.now())
             host.pump()

@@ -88,7 +88,7 @@ class TlsTransport:
         self._object = context.wrap_bio(
             self._incoming,
             self._outgoing,
-            server_side=context.protocol == ssl.PROTOCOL_TLS_SERVER,
+            server_side=server_hostname is None,
             server_hostname=server_hostname,
         )
         self._usable = False

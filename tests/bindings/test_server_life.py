@@ -57,6 +57,17 @@ async def test_a_handshake_that_never_ends_is_cut(stack: Stack, app: App) -> Non
         assert server.engine.running == 0
 
 
+@pytest.mark.filterwarnings("ignore:ssl.PROTOCOL_TLS is deprecated")
+async def test_a_context_that_serves_both_sides_serves_ours(
+    stack: Stack, app: App, tmp_path: Path
+) -> None:
+    _, certificate, key = certificates().write(tmp_path)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS)
+    tls.load_cert_chain(certificate, key)
+    async with served(stack, app, trust=certificates().client, tls=tls) as (_, client):
+        assert (await client.ask(get("/inline"))).status == 200
+
+
 async def test_http_to_a_tls_port(stack: Stack, app: App) -> None:
     async with served(stack, app, tls=certificates().server) as (_, client):
         await client.send(get("/inline"))
@@ -110,6 +121,14 @@ async def test_options_that_are_none(stack: Stack, app: App, option: dict[str, s
 
 
 # --- drain -----------------------------------------------------------------------------------
+
+
+async def test_a_server_may_end_before_it_has_begun_to_accept(
+    stack: Stack, app: App, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with stack.package.serve(app.pipeline, bind="127.0.0.1:0"):
+        pass
+    assert not caplog.records
 
 
 async def test_a_drain_finishes_what_is_in_flight(stack: Stack, app: App) -> None:

@@ -7,13 +7,13 @@ import anyio
 import pytest
 
 from pipebus.bus.event import Event
-from pipebus.errors import ReadTimeout
+from pipebus.errors import ConnectError, ReadTimeout
 from pipebus.http.message import Request
 from pipebus.http.response import Response
 from pipebus.limits import Limits, Timeouts
 from pipebus.pipeline.context import Context
 from pipebus.pipeline.declare import Pipeline
-from pipebus_anyio.memory import MemoryNetwork
+from pipebus_anyio.memory import MemoryNetwork, MemoryTransport
 from pipebus_anyio.server import Server
 from pipebus_anyio.testing import VIRTUAL_EPOCH
 from tests.bindings.conftest import Stack
@@ -110,6 +110,34 @@ def test_an_idle_connection_of_the_server(play: Callable[..., float]) -> None:
         assert await peer.rest() == b""
         assert anyio.current_time() == pytest.approx(Limits().idle_timeout)
         await peer.stream.aclose()
+
+    play(scenario)
+
+
+def test_a_goodbye_that_the_peer_does_not_take_does_not_keep_its_connection(
+    play: Callable[..., float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stuck(_: MemoryTransport) -> None:
+        await anyio.sleep_forever()  # as under TLS, whose close_notify has to be sent
+
+    async def scenario(world: World) -> None:
+        peer = await world.peer()
+        monkeypatch.setattr(MemoryTransport, "send_eof", stuck)
+        await peer.send(get("/nowhere", "Content-Length: 5") + b"x")
+        assert (await peer.answer()).status == 404
+        with anyio.fail_after(30):
+            assert await peer.rest() == b""
+        await peer.stream.aclose()
+
+    play(scenario)
+
+
+def test_a_name_that_tls_does_not_take(play: Callable[..., float]) -> None:
+    async def scenario(world: World) -> None:
+        port = world.server.addresses[0][1]
+        with pytest.raises(ConnectError):
+            await world.client.get(f"https://.example.com:{port}/")
+        assert anyio.current_time() == 0
 
     play(scenario)
 
