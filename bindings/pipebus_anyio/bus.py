@@ -18,12 +18,13 @@ class Events:
     A cancelled wait loses no event. The iteration ends when the bus closes.
     """
 
-    __slots__ = ("_engine", "_host", "_next", "subscription")
+    __slots__ = ("_engine", "_host", "_next", "_waiting", "subscription")
 
     def __init__(self, host: Host, engine: Engine, subscription: Subscription) -> None:
         self._host = host
         self._engine = engine
         self._next: Call | None = None
+        self._waiting = False
         self.subscription = subscription
         """Its counts: `matched`, `delivered`, `dropped`, `queued`, `parked`."""
 
@@ -31,12 +32,23 @@ class Events:
         return self
 
     async def __anext__(self) -> Event:
+        if self._waiting:
+            msg = "another task waits for the next of these events"
+            raise RuntimeError(msg)
         host = self._host
         if self._next is None:
             self._next = self._engine.next_event(self.subscription, host.now())
             host.pump()
-        await host.wait_done(self._next)
-        call, self._next = self._next, None
+        call = self._next
+        self._waiting = True
+        try:
+            if call.done:
+                await host.be_fair()
+            else:
+                await host.wait_done(call)
+        finally:
+            self._waiting = False
+        self._next = None
         event: Event | None = call.result()
         if event is None:
             raise StopAsyncIteration

@@ -149,19 +149,19 @@ class Host:
         if not call.done:
             await self.wait(call)
         else:
-            await self._be_fair(call)
+            try:
+                await self.be_fair()
+            except BaseException:
+                self._abandon(call)  # its result is lost to whoever waited for it
+                raise
         return call.result()
 
-    async def _be_fair(self, call: Call) -> None:
+    async def be_fair(self) -> None:
         """Now and then yield after a call that was done at once."""
         self._at_once += 1
         if self._at_once >= _FAIR_AFTER:
             self._at_once = 0
-            try:
-                await anyio.lowlevel.checkpoint()
-            except BaseException:
-                self._abandon(call)  # its result is lost to whoever waited for it
-                raise
+            await anyio.lowlevel.checkpoint()
 
     async def wait(self, call: Call) -> Any:
         """Wait for a call that was started, and return its result; abandon it when cancelled."""

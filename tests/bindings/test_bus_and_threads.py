@@ -166,6 +166,37 @@ async def test_a_loop_that_never_waits_can_be_cancelled(
         assert scope.cancelled_caught
 
 
+async def test_one_task_at_a_time_iterates(stack: Stack, pipeline: Pipeline[None]) -> None:
+    async with stack.serve(pipeline) as server, server.bus.subscribe("a") as events:
+        got: list[int] = []
+
+        async def take() -> None:
+            got.append((await anext(events)).data)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(take)
+            await anyio.wait_all_tasks_blocked()
+            with anyio.fail_after(5), pytest.raises(RuntimeError, match="another task"):
+                await anext(events)
+            server.bus.publish_nowait("a", 1)
+        assert got == [1]
+
+
+async def test_a_loop_over_events_that_are_there_can_be_cancelled_and_loses_none(
+    stack: Stack, pipeline: Pipeline[None]
+) -> None:
+    async with stack.serve(pipeline) as server, server.bus.subscribe("a") as events:
+        seen = 0
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            for number in range(100):
+                server.bus.publish_nowait("a", number)
+                assert (await anext(events)).data == number
+                seen += 1
+        assert scope.cancelled_caught
+        assert (await anext(events)).data == seen
+
+
 # --- other threads -----------------------------------------------------------------------------
 
 
