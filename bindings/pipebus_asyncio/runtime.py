@@ -119,16 +119,26 @@ class AsyncioRuntime:
         for handle in self._tasks.copy():
             self.cancel(handle)
         with anyio.CancelScope(shield=True):
-            await self._wait_for_all(EXIT_TIMEOUT)
+            cancelled = await self._wait_for_all(EXIT_TIMEOUT)
         if self._tasks:
             names = sorted(handle.name for handle in self._tasks)
             logger.error("tasks that did not end when cancelled: %s", ", ".join(names))
             if self.on_stuck is not None:
                 self.on_stuck(names)
+        if cancelled is not None:
+            raise cancelled
 
-    async def _wait_for_all(self, timeout: float) -> None:
-        """Wait until no task is left, or `timeout` seconds; tasks that end may start others."""
+    async def _wait_for_all(self, timeout: float) -> asyncio.CancelledError | None:
+        """Wait until no task is left, or `timeout` seconds; tasks that end may start others.
+
+        Return the cancellation that came meanwhile: what follows may rely on the tasks' end.
+        """
+        cancelled = None
         until = self.now() + timeout
         while self._tasks and (left := until - self.now()) > 0:
             tasks = [handle.task for handle in self._tasks]
-            await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            try:
+                await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError as error:
+                cancelled = error
+        return cancelled

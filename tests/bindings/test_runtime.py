@@ -253,6 +253,38 @@ def test_cancelling_the_code_around_leaves_the_order_of_the_end_to_it(play: Play
     assert order == ["block", "task"]
 
 
+def test_an_impatient_cancellation_does_not_leave_tasks_behind(play: Play, stack: Stack) -> None:
+    """What comes after a server, such as its lifespan's end, relies on its handlers being gone."""
+    ended: list[str] = []
+
+    async def slow() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(2)
+            ended.append("task")
+
+    async def main() -> None:
+        async def owner() -> None:
+            try:
+                async with play.new() as runtime:
+                    runtime.spawn(slow)
+                    await anyio.sleep_forever()
+            finally:
+                ended.append("owner")
+
+        async with play.new() as outer:
+            task = outer.spawn(owner)
+            await anyio.wait_all_tasks_blocked()
+            outer.cancel(task)
+            await anyio.sleep(1)
+            outer.cancel(task)
+
+    play.run_virtual(main)
+    assert ended == ["task", "owner"]
+
+
 def test_an_exception_of_the_block_comes_out_as_it_is(play: Play) -> None:
     async def scenario(_: Runtime) -> None:
         raise LookupError("bare, in no group")
