@@ -79,10 +79,12 @@ class Load:
             self.report.errors.append(f"{body!r}: {got!r}")
 
     def run(self, idle: int, slow: int, burst: int) -> None:
-        idlers = [(self.connect(), b"idle %d" % n) for n in range(idle)]
-        for sock, body in idlers:
+        idlers = []
+        for n in range(idle):  # one by one: a connection that waits for its turn has a clock, too
+            sock, body = self.connect(), b"idle %d" % n
             self.ask(sock, body)
             self.check(sock, body)
+            idlers.append((sock, body))
         dripping = threading.Thread(target=self.drip, args=(slow,))
         dripping.start()
         self.burst(burst)
