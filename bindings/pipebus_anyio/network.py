@@ -12,6 +12,7 @@ import anyio
 
 from pipebus.http.message import Address
 from pipebus_anyio.bind import BACKLOG, Bind, ListeningSocket, open_listeners
+from pipebus_anyio.reader import AnyioReader, SocketReader
 from pipebus_anyio.transport import SocketTransport, Transport, peer_address
 
 logger = logging.getLogger("pipebus")
@@ -25,6 +26,7 @@ BACKLOG_PAUSE: Final = 0.01
 """Seconds between attempts at a UNIX socket whose backlog is full."""
 
 Open = Callable[[], Awaitable[Transport]]
+NewReader = Callable[[socket.socket], SocketReader]
 Accepted = Callable[[Open, Address], None]
 """Takes an accepted connection: how to open its transport, and the peer's address."""
 
@@ -62,10 +64,11 @@ class Network(Protocol):
 class SocketListener:
     """Accepts TCP or UNIX connections."""
 
-    __slots__ = ("_listening", "address")
+    __slots__ = ("_listening", "_new_reader", "address")
 
-    def __init__(self, listening: ListeningSocket) -> None:
+    def __init__(self, listening: ListeningSocket, new_reader: NewReader) -> None:
         self._listening = listening
+        self._new_reader = new_reader
         self.address = listening.address
 
     async def accept_forever(self, accepted: Accepted) -> None:
@@ -101,30 +104,37 @@ class SocketListener:
             except OSError as error:
                 return error
             sock.setblocking(False)
-            accepted(partial(_open, sock), peer_address(peer))
+            accepted(partial(_open, sock, self._new_reader), peer_address(peer))
         return None
 
 
-async def _open(sock: socket.socket) -> Transport:
+async def _open(sock: socket.socket, new_reader: NewReader) -> Transport:
     try:
-        return SocketTransport(sock)
+        return SocketTransport(sock, new_reader(sock))
     except OSError:  # TCP_NODELAY: the peer has reset it already (EINVAL, on BSD)
         sock.close()
         raise
 
 
 class SocketNetwork:
-    """The network of the operating system. `unix_mode`: permissions of UNIX sockets listened at."""
+    """The network of the operating system.
 
-    __slots__ = ("_unix_mode",)
+    `new_reader` is the runtime's; by default anyio does it. `unix_mode`: permissions of UNIX
+    sockets listened at.
+    """
 
-    def __init__(self, *, unix_mode: int | None = None) -> None:
+    __slots__ = ("_new_reader", "_unix_mode")
+
+    def __init__(
+        self, new_reader: NewReader = AnyioReader, *, unix_mode: int | None = None
+    ) -> None:
+        self._new_reader = new_reader
         self._unix_mode = unix_mode
 
     async def listen(self, bind: Bind) -> list[Listener]:
         """Listen at every address of `bind`."""
         sockets = await open_listeners(bind, unix_mode=self._unix_mode)
-        return [SocketListener(listening) for listening in sockets]
+        return [SocketListener(listening, self._new_reader) for listening in sockets]
 
     async def resolve(self, host: str, port: int) -> list[tuple[str, int]]:
         """Return a name's addresses in the system's order (RFC 6724); an address is its own."""
@@ -145,7 +155,7 @@ class SocketNetwork:
         try:
             sock.setblocking(False)
             await _connect(sock, address)
-            return SocketTransport(sock)
+            return SocketTransport(sock, self._new_reader(sock))
         except BaseException:
             sock.close()
             raise

@@ -5,9 +5,12 @@ three times a native task, and an anyio scope re-cancels a handler whose `finall
 asyncio code for as long as it runs.
 """
 
+import socket
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeVarTuple
+
+from pipebus_anyio.reader import SocketReader
 
 Args = TypeVarTuple("Args")
 
@@ -81,6 +84,10 @@ class Runtime(Protocol):
 
     def new_waiter(self) -> Waiter:
         """Return a new `Waiter`."""
+        ...
+
+    def new_reader(self, sock: socket.socket) -> SocketReader:
+        """Return what reads `sock` for one task."""
         ...
 
     async def __aenter__(self) -> Self:

@@ -119,7 +119,8 @@ async def hosted(
             driver = StreamsDriver(
                 engine,
                 runtime,
-                surroundings.network or SocketNetwork(unix_mode=options.unix_mode),
+                surroundings.network
+                or SocketNetwork(runtime.new_reader, unix_mode=options.unix_mode),
                 server_tls=server_context(options.tls),
                 client_tls=client_contexts(options.verify),
             )

@@ -8,6 +8,7 @@ from typing import Final, Protocol
 import anyio
 
 from pipebus.http.message import Address
+from pipebus_anyio.reader import SocketReader
 
 RECEIVE_SIZE: Final = 65_536
 """The most bytes that one receive asks for."""
@@ -59,28 +60,20 @@ class SocketTransport:
     arrived, which may be the answer that says why; and each call costs a wait more.
     """
 
-    __slots__ = ("_socket",)
+    __slots__ = ("_reader", "_socket")
 
-    def __init__(self, connected: socket.socket) -> None:
+    def __init__(self, connected: socket.socket, reader: SocketReader) -> None:
         self._socket = connected
+        self._reader = reader
         if connected.family != socket.AF_UNIX:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     async def receive(self, max_bytes: int = RECEIVE_SIZE) -> bytes:
         """Wait for bytes."""
-        sock = self._socket
-        while True:
-            if sock.fileno() < 0:
-                raise anyio.ClosedResourceError
-            # First, not only where nothing is there yet: so a busy peer leaves others their turn.
-            await anyio.wait_readable(sock)
-            try:
-                data = sock.recv(max_bytes)
-            except BlockingIOError:
-                continue
-            if not data:
-                raise anyio.EndOfStream
-            return data
+        data = await self._reader.receive(max_bytes)
+        if not data:
+            raise anyio.EndOfStream
+        return data
 
     async def send(self, data: bytes | memoryview) -> None:
         """Send all of `data`; does not yield where the system takes it at once."""
@@ -107,6 +100,7 @@ class SocketTransport:
     async def aclose(self) -> None:
         """Close the socket."""
         if self._socket.fileno() >= 0:
+            self._reader.close()
             anyio.notify_closing(self._socket)
             self._socket.close()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from types import TracebackType
@@ -9,7 +10,9 @@ from typing import Self, TypeVarTuple
 
 import anyio
 
+from pipebus_anyio.reader import SocketReader
 from pipebus_anyio.runtime import EXIT_TIMEOUT, Task, Waiter
+from pipebus_asyncio.reader import AsyncioReader
 
 Args = TypeVarTuple("Args")
 logger = logging.getLogger("pipebus")
@@ -106,6 +109,10 @@ class AsyncioRuntime:
     def new_waiter(self) -> Waiter:
         """Return a new waiter."""
         return AsyncioWaiter(self._loop)
+
+    def new_reader(self, sock: socket.socket) -> SocketReader:
+        """Return a reader that stays registered."""
+        return AsyncioReader(sock)
 
     async def __aenter__(self) -> Self:
         return self

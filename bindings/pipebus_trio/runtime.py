@@ -1,6 +1,7 @@
 """The trio runtime: a nursery task and a `CancelScope` per call."""
 
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import copy_context
@@ -10,6 +11,7 @@ from typing import Self, TypeVarTuple
 
 import trio
 
+from pipebus_anyio.reader import AnyioReader, SocketReader
 from pipebus_anyio.runtime import EXIT_TIMEOUT, Task, Waiter
 
 Args = TypeVarTuple("Args")
@@ -107,6 +109,10 @@ class TrioRuntime:
     def new_waiter(self) -> Waiter:
         """Return a new waiter."""
         return TrioWaiter()
+
+    def new_reader(self, sock: socket.socket) -> SocketReader:
+        """Return anyio's, which is trio's own."""
+        return AnyioReader(sock)
 
     async def __aenter__(self) -> Self:
         self._manager = trio.open_nursery()
