@@ -124,9 +124,10 @@ class Engine(Assembly):
         Raises `StreamInterrupted` once nobody reads it, `LocalProtocolError` for too many bytes,
         `TypeError` for what is no bytes: report each by `body_failed`.
         """
-        room = self._handlers.body_chunk(invocation, chunk, now)
-        self._settle(now)
-        return room
+        try:
+            return self._handlers.body_chunk(invocation, chunk, now)
+        finally:
+            self._settle(now)
 
     def body_end(self, invocation: Invocation, now: float) -> None:
         """End a streamed response."""
@@ -284,13 +285,17 @@ class Engine(Assembly):
 
         `TypeError` for what is no bytes, `LocalProtocolError` for too many of them.
         """
-        self._outgoing.upload_chunk(call, chunk, now)
-        self._settle(now)
+        try:
+            self._outgoing.upload_chunk(call, chunk, now)
+        finally:
+            self._settle(now)
 
     def upload_end(self, call: HttpCall, now: float) -> None:
-        """End a request's body."""
-        self._outgoing.upload_end(call, now)
-        self._settle(now)
+        """End a request's body; with too few bytes `LocalProtocolError`, and the call fails."""
+        try:
+            self._outgoing.upload_end(call, now)
+        finally:
+            self._settle(now)
 
     def upload_failed(self, call: HttpCall, error: BaseException, now: float) -> None:
         """Cut a request's body; the call fails, with `error` as its cause."""

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pipebus.bus.event import Event
-from pipebus.engine.actions import Run
+from pipebus.engine.actions import Flush, Run
 from pipebus.engine.invocation import Invocation
-from pipebus.errors import CallCancelled, TotalTimeout
+from pipebus.errors import CallCancelled, LocalProtocolError, TotalTimeout
 from pipebus.http.client import ClientRequest
 from pipebus.http.message import Request, StreamRequest
 from pipebus.http.response import Response
@@ -175,6 +175,31 @@ def test_an_outgoing_call_ends_as_one_where_none_is_made_any_more() -> None:
         assert isinstance(late.error, TotalTimeout)
         app.engine.close(app.world.now)
         assert isinstance(app.engine.http(request, app.world.now).error, CallCancelled)
+
+
+@pytest.mark.parametrize("how", ["end", "chunk"])
+def test_what_an_upload_of_the_wrong_length_costs_is_done_at_once(how: str) -> None:
+    upstream: Pipeline[None] = Pipeline("upstream")
+
+    @upstream.route("POST /")
+    async def root(request: Request) -> Response:
+        raise AssertionError("the request is never whole")
+
+    with Simulation(Pipeline("empty")) as app:
+        app.serve(upstream, "up")
+        engine, now = app.engine, app.world.now
+        request = ClientRequest("POST", "http://up/", streams=True, content_length=5)
+        call = engine.http(request, now, stream=True)
+        app.server.pump()
+        app.settle()
+        with pytest.raises(LocalProtocolError):
+            if how == "end":
+                engine.upload_end(call, now)
+            else:
+                engine.upload_chunk(call, b"too many", now)
+        assert isinstance(call.error, CallCancelled)
+        assert isinstance(engine.next_action(), Flush)
+        app.server.pump()
 
 
 def test_an_outgoing_call_under_way_is_cancelled_by_the_end() -> None:

@@ -14,6 +14,7 @@ from pipebus.errors import (
     WriteTimeout,
 )
 from pipebus.http.client import ClientCall, ClientConnection
+from pipebus.http.connection_events import unfold
 from pipebus.http.server_events import Close
 from pipebus.limits import Timeouts
 from tests.core.http_client.world import NO_TIMEOUTS, OK, World
@@ -100,11 +101,17 @@ def test_a_complete_response_keeps_the_connection(method: str, answer: bytes, bo
 def test_folded_fields_are_unfolded() -> None:
     world = World()
     call = world.call()
-    folded = b"x: a \r\n\t b\r\n  c\r\ntransfer-encoding:\r\n chunked\r\n"
+    folded = b"x: a \r\n\t b\r\n  \r\n c\r\ntransfer-encoding:\r\n chunked\r\n"
     world.feed(world.connect(), b"HTTP/1.1 200 OK\r\n" + folded + b"\r\n2\r\nhi\r\n0\r\n\r\n")
     assert call.response is not None
     assert call.response.headers.get("x") == "a b c"
     assert call.response.body == b"hi"
+
+
+def test_unfolding_takes_time_in_proportion_to_the_head() -> None:
+    blanks = b" " * 4_000_000  # the square of it would take days
+    head = b"HTTP/1.1 200 OK\r\nx: a" + blanks + b"b" + blanks + b"\r\n c\r\n\r\n"
+    assert unfold(head) == b"HTTP/1.1 200 OK\r\nx: a" + blanks + b"b c\r\n\r\n"
 
 
 @pytest.mark.parametrize(
