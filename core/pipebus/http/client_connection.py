@@ -34,7 +34,7 @@ from pipebus.http.cycle import (
     RESPONSE_HEAD,
     Cycle,
 )
-from pipebus.http.framing import keep_alive, response_framing
+from pipebus.http.framing import NO_BODY, Framing, has_no_body, keep_alive
 from pipebus.http.head_buffer import HeadBuffer
 from pipebus.http.head_check import check_response_head
 from pipebus.http.send_buffer import SendBuffer
@@ -295,10 +295,12 @@ class ClientConnection(Timed):
         while (data := self._heads.next_head()) is not None:
             if b"\r\n " in data or b"\r\n\t" in data:
                 data = unfold(data)
-            check_response_head(data)
+            framing = check_response_head(data)
             head = self._wire.parse_response_head(data)
             if head.status >= 200:
-                self._head_received(head)
+                self._head_received(
+                    head, NO_BODY if has_no_body(head.status, self._method) else framing
+                )
                 return
             self._cycle.received(INFORMATIONAL)
             self._informational += 1
@@ -306,8 +308,7 @@ class ClientConnection(Timed):
                 msg = f"the server sent more than {self._limits.max_informational} 1xx responses"
                 raise UpstreamProtocolError(msg)
 
-    def _head_received(self, head: ResponseHead) -> None:
-        framing = response_framing(head, self._method)
+    def _head_received(self, head: ResponseHead, framing: Framing) -> None:
         self._reader = reader = BodyReader(framing)
         self._cycle.received(RESPONSE_HEAD)
         self._peer_keeps = framing.kind != "until_close" and keep_alive(

@@ -4,7 +4,7 @@ import re
 from typing import Final, Literal
 
 from pipebus.errors import RemoteProtocolError
-from pipebus.http.wire import HTTP_10, RawHeaders, RequestHead, ResponseHead
+from pipebus.http.wire import HTTP_10, RawHeaders, RequestHead
 
 FramingKind = Literal["none", "length", "chunked", "until_close"]
 
@@ -31,13 +31,6 @@ _MAX_DIGITS: Final = 18
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _BODILESS: Final = frozenset({204, 304})
-
-
-def response_framing(head: ResponseHead, request_method: str) -> Framing:
-    """Find how a response's body ends; raises `RemoteProtocolError`."""
-    lengths, codings = _framing_fields(head.headers)
-    framing = judge_response(head.http_version, lengths, codings)
-    return NO_BODY if has_no_body(head.status, request_method) else framing
 
 
 def has_no_body(status: int, request_method: str) -> bool:
@@ -109,17 +102,6 @@ def expects_continue(head: RequestHead) -> bool:
             if b"100-continue" in expectations:
                 return head.http_version != HTTP_10
     return False
-
-
-def _framing_fields(headers: RawHeaders) -> tuple[list[bytes], list[bytes]]:
-    lengths: list[bytes] = []
-    codings: list[bytes] = []
-    for name, value in headers:
-        if name == b"content-length":
-            lengths.append(value)
-        elif name == b"transfer-encoding":
-            codings.append(value)
-    return lengths, codings
 
 
 def _refuse_ambiguous(http_version: bytes, lengths: list[bytes]) -> None:

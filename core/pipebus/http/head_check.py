@@ -2,7 +2,7 @@
 
 A codec normalises (h11 folds equal Content-Lengths into one, takes a bare LF for a line end and
 unfolds obs-fold) and another reader on the path may not: what could be read in two ways is
-refused here, for every codec alike; so is a request's framing found here, from the bytes.
+refused here, for every codec alike; so is a message's framing found here, from the bytes.
 """
 
 import re
@@ -65,10 +65,11 @@ def check_request_head(data: bytes) -> Framing:
     return judge_request(version, lengths, codings)
 
 
-def check_response_head(data: bytes) -> None:
-    """Refuse a response head that is malformed or ambiguous, and 101 (no upgrade was proposed).
+def check_response_head(data: bytes) -> Framing:
+    """Refuse a response head that is malformed or ambiguous, and return what it says of its body.
 
-    `data` ends with the blank line. Raises `RemoteProtocolError`.
+    `data` ends with the blank line. See `has_no_body` for when that does not count. Raises
+    `RemoteProtocolError`; for 101 too, since no upgrade was proposed.
     """
     match = _response_head(data)
     if match is None:
@@ -77,7 +78,7 @@ def check_response_head(data: bytes) -> None:
         raise RemoteProtocolError("101 although no upgrade was proposed")
     version = HTTP_11 if match[1] == b"1" else HTTP_10
     _, lengths, codings = _decisive_values(data)
-    judge_response(version, lengths, codings)
+    return judge_response(version, lengths, codings)
 
 
 def _decisive_values(data: bytes) -> tuple[list[bytes], list[bytes], list[bytes]]:

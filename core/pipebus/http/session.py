@@ -240,7 +240,7 @@ class Session(Timed):
 
     def data_to_send(self) -> bytes:
         """Return bytes for the peer; they stay until `data_sent` is reported to the engine."""
-        return self.conn.data_to_send()
+        return self.conn.out.peek()
 
     def handle_timeout(self, now: float) -> None:
         """Act on what is due."""
