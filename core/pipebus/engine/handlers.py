@@ -196,7 +196,12 @@ class Handlers:
                 exchange.invocation = answer
                 self._run(answer)
                 return
-        if invocation.kind != "respond" and answer_for_error(error).status == 500:
+        told_so = exchange.outcome is not None and isinstance(error, StreamInterrupted)
+        if (
+            invocation.kind != "respond"
+            and not told_so  # its peer has gone: that is no fault of the handler's
+            and answer_for_error(error).status == 500
+        ):
             self._report(invocation, error)
         self._bus.fail(exchange, error, now)
 
@@ -225,12 +230,16 @@ class Handlers:
     def _stopped(self, invocation: Invocation, now: float) -> None:
         """Settle what a handler leaves open that ended without a word: it was cancelled."""
         exchange = invocation.exchange
-        if exchange is None or exchange.outcome is not None:
+        if invocation.cancelled or (exchange is not None and exchange.outcome is not None):
             return
-        if invocation.state == "streaming":
-            self._dispatch.stream_failed(exchange, RuntimeError(_STOPPED), now)
+        error = RuntimeError(_STOPPED)
+        self._report(invocation, error)
+        if exchange is None:
+            self._bus.handler_error(error, invocation.cause, invocation.name, now)
+        elif invocation.state == "streaming":
+            self._dispatch.stream_failed(exchange, error, now)
         else:
-            self._bus.fail(exchange, RuntimeError(_STOPPED), now)
+            self._bus.fail(exchange, error, now)
 
     def _release(self, invocation: Invocation, now: float) -> None:
         responder, invocation.responder = invocation.responder, None

@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from pipebus.bus.event import Event
-from pipebus.engine.actions import Run
+from pipebus.engine.actions import Action, Report, Run
+from pipebus.engine.engine import Engine
 from pipebus.errors import StreamInterrupted
 from pipebus.http.message import Request, StreamRequest
 from pipebus.http.response import Response
@@ -409,3 +410,52 @@ def test_a_stream_whose_reader_goes_while_it_waits_for_room() -> None:
         assert ends == ["closed"]
         assert not app.server.reports
     assert not any(left_behind(app.engine).values())
+
+
+@pytest.mark.parametrize("kind", ["subscriber", "responder"])
+def test_a_handler_that_is_stopped_by_nobody_we_know_is_reported(kind: str) -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    async def work(_: Event) -> None:
+        """Stopped before it returns."""
+
+    (pipeline.subscribe if kind == "subscriber" else pipeline.respond)("topic")(work)
+    with Simulation(pipeline, record=False) as app:
+        engine, now = app.engine, app.world.now
+        call = (engine.publish if kind == "subscriber" else engine.request)("topic", None, now)
+        actions = _actions(engine)
+        (invocation,) = [action.invocation for action in actions if isinstance(action, Run)]
+        assert engine.begin(invocation, now)
+        engine.ended(invocation, now)
+        (report,) = [action for action in _actions(engine) if isinstance(action, Report)]
+        assert "cancelled from outside" in str(report.error)
+        assert engine.bus.counts.handler_errors == (kind == "subscriber")
+        assert (call.error is None) == (kind == "subscriber")
+
+
+def test_a_handler_whose_peer_left_in_the_middle_of_its_body_did_nothing_wrong() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.route("POST /", stream=True)
+    async def root(_: StreamRequest) -> Response:
+        return Response()
+
+    with Simulation(pipeline, record=False) as app:
+        engine, now = app.engine, app.world.now
+        session = engine.accepted(client="", tls=False, token=None, now=now)
+        engine.receive_data(
+            session, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n", now
+        )
+        (invocation,) = [a.invocation for a in _actions(engine) if isinstance(a, Run)]
+        assert engine.begin(invocation, now)
+        engine.connection_lost(session, now)
+        engine.fail(invocation, StreamInterrupted("the request has ended"), now)
+        engine.ended(invocation, now)
+        assert not [action for action in _actions(engine) if isinstance(action, Report)]
+
+
+def _actions(engine: Engine) -> list[Action]:
+    actions = []
+    while (action := engine.next_action()) is not None:
+        actions.append(action)
+    return actions
