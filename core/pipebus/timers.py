@@ -18,13 +18,15 @@ _COMPACT_FROM: Final = 64
 class Timed:
     """Something with one next deadline. Subclasses call `super().__init__()`."""
 
-    __slots__ = ("deadline", "deadline_reason", "queued_at")
+    __slots__ = ("deadline", "deadline_reason", "queued_as", "queued_at")
 
     def __init__(self) -> None:
         self.deadline: float = INFINITY
         self.deadline_reason: str = ""
         self.queued_at: float = INFINITY
         """When the queue's live entry for this one comes up; the queue's own, not to be set."""
+        self.queued_as: int = 0
+        """The number of that entry; the queue's own, too, and of no meaning without one."""
 
     def handle_timeout(self, now: float) -> None:
         """Act on every deadline at or before `now`; afterwards `deadline > now`.
@@ -41,64 +43,64 @@ class TimerQueue:
     Time: `next_deadline`, `deadline_reason`, `next_due`.
     """
 
-    __slots__ = ("_dead", "_heap", "_serial")
+    __slots__ = ("_heap", "_live", "_serial")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Timed]] = []
+        # The heap knows numbers only: what is forgotten is let go of at once, however large what
+        # hangs on it and however late its deadline would have been.
+        self._heap: list[tuple[float, int]] = []
+        self._live: dict[int, Timed] = {}
         self._serial = 0
-        self._dead = 0
 
     def __len__(self) -> int:
         """Count what is watched and has a deadline (a slow, exact count: for tests and reports)."""
-        return len(
-            {
-                timed
-                for when, _, timed in self._heap
-                if when == timed.queued_at and timed.deadline < INFINITY
-            }
-        )
+        return sum(timed.deadline < INFINITY for timed in self._live.values())
 
     def watch(self, timed: Timed) -> None:
         """Take note of `timed.deadline`; free unless it is earlier than what is queued."""
         if timed.deadline < timed.queued_at:
-            superseded = timed.queued_at < INFINITY
+            if timed.queued_at < INFINITY:
+                self._drop(timed)
             timed.queued_at = timed.deadline
-            if superseded:
-                self._dead_entry()
             self._serial += 1
-            heapq.heappush(self._heap, (timed.deadline, self._serial, timed))
+            timed.queued_as = self._serial
+            self._live[self._serial] = timed
+            heapq.heappush(self._heap, (timed.deadline, self._serial))
 
     def forget(self, timed: Timed) -> None:
-        """Clear the deadline of one that is done, and let go of it soon."""
+        """Clear the deadline of one that is done, and let go of it."""
         timed.deadline = INFINITY
         if timed.queued_at < INFINITY:
             timed.queued_at = INFINITY
-            self._dead_entry()
+            self._drop(timed)
 
-    def _dead_entry(self) -> None:
-        """Count one, and drop them all once they are the majority: memory follows what lives."""
-        self._dead += 1
-        if self._dead > _COMPACT_FROM and self._dead * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[0] == entry[2].queued_at]
+    def _drop(self, timed: Timed) -> None:
+        """Make an entry dead, and take them all out once they are the majority."""
+        live = self._live
+        del live[timed.queued_as]
+        dead = len(self._heap) - len(live)
+        if dead > _COMPACT_FROM and dead > len(live):
+            self._heap = [entry for entry in self._heap if entry[1] in live]
             heapq.heapify(self._heap)
-            self._dead = 0
 
     def _settle(self) -> Timed | None:
         """Correct or drop stale entries until the earliest is true; return its owner."""
         heap = self._heap
+        live = self._live
         while heap:
-            when, serial, timed = heap[0]
-            if when != timed.queued_at:  # superseded by an earlier entry, or forgotten
+            when, serial = heap[0]
+            timed = live.get(serial)
+            if timed is None:  # superseded by an earlier entry, or forgotten
                 heapq.heappop(heap)
             elif timed.deadline <= when:
                 return timed
             elif timed.deadline == INFINITY:
                 heapq.heappop(heap)
+                del live[serial]
                 timed.queued_at = INFINITY
             else:
                 timed.queued_at = timed.deadline
-                heapq.heapreplace(heap, (timed.deadline, serial, timed))
-        self._dead = 0
+                heapq.heapreplace(heap, (timed.deadline, serial))
         return None
 
     def next_deadline(self) -> float | None:
@@ -118,5 +120,6 @@ class TimerQueue:
         if timed is None or timed.deadline > now:
             return None
         heapq.heappop(self._heap)
+        del self._live[timed.queued_as]
         timed.queued_at = INFINITY
         return timed

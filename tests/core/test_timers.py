@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -162,6 +164,19 @@ def test_memory_follows_what_is_alive() -> None:
         queue.forget(short)
         assert len(queue._heap) <= 50 + 50 + 64 + 1
     assert fire(queue, 2_000.0) == [one.name for one in keep]
+
+
+def test_what_is_forgotten_is_let_go_of_at_once() -> None:
+    class Heavy(Once):
+        __slots__ = ("__weakref__",)
+
+    gone = Heavy("gone", 1_000_000.0)
+    queue = watching(gone, Once("other", 5.0))
+    watched = weakref.ref(gone)
+    queue.forget(gone)
+    del gone
+    assert watched() is None  # not when its deadline would have been
+    assert fire(queue, 2_000_000.0) == ["other"]
 
 
 def test_memory_does_not_grow_with_deadlines_that_keep_moving_earlier() -> None:
