@@ -1,4 +1,4 @@
-"""The seam between the shared binding and an async library: five functions.
+"""The seam between the shared binding and an async library: six functions.
 
 anyio's task groups and events are not used for handlers: a task group per request costs two to
 three times a native task, and an anyio scope re-cancels a handler whose `finally` awaits native
