@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from pipebus.engine.actions import Link
+from pipebus.engine.engine import Engine
 from pipebus.http.client import Connect, Resolve
 from pipebus.http.message import Address
 from pipebus.http.server_events import Close
@@ -48,6 +49,12 @@ class End:
     def peer(self) -> "End":
         """The other end."""
         return self.pipe.ends[1] if self is self.pipe.ends[0] else self.pipe.ends[0]
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that holds this end."""
+        assert self.node is not None, "a test's end has no engine"
+        return self.node.engine
 
     @property
     def wants_read(self) -> bool:
@@ -221,7 +228,8 @@ class Network:
     def flush(self, link: Link) -> None:
         """Do what a link asks for: send, read, close."""
         end = link.token
-        if not isinstance(end, End) or end.link is not link or end.lost:
+        assert isinstance(end, End), "its token was given to it here"
+        if end.lost:
             return
         node = end.node
         assert node is not None, "only an engine has links"
@@ -310,17 +318,17 @@ class Network:
 
     def _read(self, end: End, piece: bytes) -> None:
         end.waiting -= len(piece)
-        if end.node is None:
+        if end.link is None:
             end.received += piece
-        elif end.link is not None:
-            end.node.engine.receive_data(end.link, piece, self.world.now)
+        else:
+            end.engine.receive_data(end.link, piece, self.world.now)
 
     def _read_eof(self, end: End) -> None:
         end.eof = True
-        if end.node is None:
+        if end.link is None:
             self._fin(end)  # a test's end closes as soon as the other side has
-        elif end.link is not None:
-            end.node.engine.receive_eof(end.link, self.world.now)
+        else:
+            end.engine.receive_eof(end.link, self.world.now)
 
     def _unblock(self, end: End) -> None:
         """Let a writer go on whose pipe was full."""
@@ -349,7 +357,8 @@ class Network:
         if end.lost:
             return
         end.lost = True
-        node, link = end.node, end.link
-        if node is not None and link is not None:
+        link, node = end.link, end.node
+        if link is not None:
+            assert node is not None, "only an engine has links"
             node.engine.connection_lost(link, self.world.now)
             self.world.at(self.world.now, node.pump)

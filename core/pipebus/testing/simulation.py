@@ -148,6 +148,8 @@ class Simulation:
         traceback: TracebackType | None,
     ) -> None:
         if error is not None:
+            for node in (self.server, self.client, *self._upstreams):
+                node.discard()
             return
         self.drain()
         if self._manager is not None:

@@ -2,6 +2,8 @@
 
 import traceback
 from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
+from types import CoroutineType
 from typing import Any
 
 from pipebus.engine.calls import Call
@@ -27,7 +29,7 @@ class Waiting:
 class StepTask:
     """A coroutine, stepped until it waits for a call, returns or raises."""
 
-    __slots__ = ("_coroutine", "_done", "cancelled", "finished", "name", "waits_for")
+    __slots__ = ("_coroutine", "_done", "cancelled", "finished", "name")
 
     def __init__(
         self,
@@ -38,7 +40,6 @@ class StepTask:
         self.name = name
         self._coroutine = coroutine
         self._done = done
-        self.waits_for: Call | None = None
         self.cancelled = False
         self.finished = False
 
@@ -46,7 +47,6 @@ class StepTask:
         """Run to the next wait; a cancellation is thrown in where it waits now."""
         if self.finished:
             return
-        self.waits_for = None
         try:
             if self.cancelled:
                 self.cancelled = False
@@ -59,10 +59,15 @@ class StepTask:
             self._end(None, needs_runtime(self.name, error) or error)
         else:
             if isinstance(yielded, Waiting):
-                self.waits_for = yielded.call
                 yielded.call.waiter = self
             else:
                 self._refuse(yielded)
+
+    def discard(self) -> None:
+        """Throw it away where it stands, and what it raises then as well."""
+        self.finished = True
+        with suppress(Exception):
+            self._coroutine.close()
 
     def _refuse(self, yielded: object) -> None:
         where = where_it_waits(self._coroutine)
@@ -88,13 +93,11 @@ _NO_LOOP = (
 
 
 def where_it_waits(coroutine: Any) -> str:
-    """Return file and line of the innermost frame that a suspended coroutine stands in."""
+    """Return file and line of the innermost `await` that a suspended coroutine stands in."""
+    while isinstance(coroutine.cr_await, CoroutineType):
+        coroutine = coroutine.cr_await
     frame = coroutine.cr_frame
-    while (inner := getattr(coroutine, "cr_await", None)) is not None:
-        if getattr(inner, "cr_frame", None) is None:
-            break
-        coroutine, frame = inner, inner.cr_frame
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "its start"
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def needs_runtime(name: str, error: BaseException) -> NeedsRuntime | None:

@@ -4,8 +4,6 @@ import heapq
 from collections.abc import Callable
 from typing import Protocol
 
-_STEPS: int = 1_000_000
-
 
 class Ticking(Protocol):
     """What has a next deadline of its own: a node."""
@@ -27,11 +25,13 @@ class World:
     """The one clock of a simulation and the order of things at each moment.
 
     `now` starts at `start` seconds. Everything that is possible at a moment happens before time
-    moves on; what happens at one moment happens in the order in which it was asked for.
+    moves on; what happens at one moment happens in the order in which it was asked for. More than
+    `patience` rounds at one moment (a million) mean that it never comes to rest: `RuntimeError`.
     """
 
-    def __init__(self, start: float = 1_000.0) -> None:
-        self.now = start
+    def __init__(self, start: float = 1_000.0, *, patience: int = 1_000_000) -> None:
+        self.now: float = start
+        self._patience = patience
         self._serial = 0
         self._later: list[tuple[float, int, Callable[[], None]]] = []
         self._nodes: list[Ticking] = []
@@ -54,7 +54,7 @@ class World:
 
     def settle(self) -> None:
         """Do all that is possible now, without moving the clock."""
-        for _ in range(_STEPS):
+        for _ in range(self._patience):
             if self._later and self._later[0][0] <= self.now:
                 heapq.heappop(self._later)[2]()
                 continue

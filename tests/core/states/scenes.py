@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from pipebus.bus.event import Event
+from pipebus.bus.exchange import Exchange
 from pipebus.engine.calls import RequestCall
 from pipebus.http.client import ClientRequest
 from pipebus.http.message import Request, StreamRequest
@@ -42,6 +43,8 @@ class Stage:
         self.app.network.silence(("silent", 80))
         self.peer: End | None = None
         self.call: RequestCall | None = None
+        self.exchange: Exchange | None = None
+        """The one that the program itself has opened; its call lets go of it in the end."""
         self.handled: list[object] = []
         self.waited = False
 
@@ -124,6 +127,7 @@ class Stage:
         """Have the program itself ask."""
         app = self.app
         self.call = app.engine.request(topic, data, app.world.now)
+        self.exchange = self.call.exchange
         app.server.pump()
         app.settle()
 
@@ -155,9 +159,8 @@ class Stage:
         assert call.done
         if call.error is not None:
             return type(call.error).__name__
-        exchange = call.exchange
-        assert exchange is not None
-        return "a reply" if exchange.outcome == "replied" else "nobody looks"
+        assert self.exchange is not None
+        return "a reply" if self.exchange.outcome == "replied" else "nobody looks"
 
 
 async def _do(what: str, ctx: Context) -> None:
@@ -295,15 +298,14 @@ def _streamed_call(stage: Stage) -> Answer:
     call = app.engine.http(ClientRequest("GET", "http://other/"), app.world.now, stream=True)
     app.server.pump()
     app.settle()
-    assert call.exchange is not None
-    assert call.exchange.state == "streaming"
+    stage.call, stage.exchange = call, call.exchange
+    assert stage.exchange is not None
+    assert stage.exchange.state == "streaming"
     app.engine.abandon(call, app.world.now)
     app.server.pump()
     app.advance(100.0)
-    assert call.exchange.outcome is not None
-    stage.call = call
-    event = stage.app.of("net.http.client.*")[-1]
-    return Answer(call.exchange.outcome, stage.seen_by_caller(), event.type)
+    event = app.of("net.http.client.*")[-1]
+    return Answer(_outcome(stage), stage.seen_by_caller(), event.type)
 
 
 def _caller_leaves(stage: Stage, gone: str) -> None:
@@ -369,9 +371,8 @@ def call(stage: Stage, state: str, gone: str) -> Answer:
 
 def _outcome(stage: Stage) -> str:
     """Return the outcome of the exchange that the handler answers."""
-    if stage.call is not None:
-        assert stage.call.exchange is not None
-        return str(stage.call.exchange.outcome)
+    if stage.exchange is not None:
+        return str(stage.exchange.outcome)
     ends = [e for e in stage.app.events if e.type in ("net.http.response", "net.http.error")]
     return str(ends[-1].data.outcome)
 
