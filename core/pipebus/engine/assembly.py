@@ -222,11 +222,13 @@ class Assembly:
             self.dispatch.exchange_ended(exchange, now)
             if exchange.error is not None:
                 self._handlers.unsendable(exchange)
-        elif isinstance(owner, HttpCall):
+            return
+        if isinstance(owner, HttpCall):
             self._outgoing.answered(owner, exchange, now)
         else:
             assert isinstance(owner, RequestCall)
             self._calls.answered(owner, exchange, now)
+        owner.exchange = None  # no circles: what is over is let go of without the collector
 
     def _on_client(self, asked: Output, now: float) -> None:
         if isinstance(asked, ClientCall):

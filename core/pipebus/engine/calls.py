@@ -72,15 +72,20 @@ class RequestCall(PublisherCall):
     def __init__(self, publisher: Publisher) -> None:
         super().__init__(publisher)
         self.exchange: Exchange | None = None
+        """While it has not ended."""
 
 
 class HttpCall(RequestCall):
     """An outgoing HTTP call. Its result is the response, or what `wrap` makes of a streamed one."""
 
-    __slots__ = ("ahead", "client_call", "reader", "room", "stream", "timeouts", "wrap")
+    __slots__ = ("ahead", "client_call", "on_bus", "reader", "room", "stream", "timeouts", "wrap")
 
-    def __init__(self, publisher: Publisher, timeouts: Timeouts, *, stream: bool) -> None:
+    def __init__(
+        self, publisher: Publisher, timeouts: Timeouts, *, stream: bool, on_bus: bool
+    ) -> None:
         super().__init__(publisher)
+        self.on_bus: bool = on_bus
+        """Whether an exchange stands, or stood, for it."""
         self.timeouts: Timeouts = timeouts
         self.stream: bool = stream
         self.client_call: ClientCall | None = None

@@ -218,6 +218,9 @@ class Handlers:
             self._stopped(invocation, now)
         invocation.state = "ended"
         self._release(invocation, now)
+        exchange = invocation.exchange
+        if exchange is not None and exchange.invocation is invocation:
+            exchange.invocation = None  # no circle: the body is let go of without the collector
         subscription = invocation.subscription
         if subscription is None:
             return

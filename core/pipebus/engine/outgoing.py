@@ -72,7 +72,7 @@ class Outgoing:
         With `on_bus=False` no event is published: a client of its own has no bus.
         """
         clocks = timeouts or self._timeouts
-        call = HttpCall(self._calls.sender(origin), clocks, stream=stream)
+        call = HttpCall(self._calls.sender(origin), clocks, stream=stream, on_bus=on_bus)
         if not on_bus:
             call.client_call = self._client.request(request, clocks, now, stream=stream, owner=call)
         else:
@@ -111,6 +111,8 @@ class Outgoing:
     def news(self, call: ClientCall, now: float) -> None:
         """Act on what the client says of a call."""
         owner = call.owner
+        if call.done:
+            call.owner = None  # no circles: what is over is let go of without the collector
         if isinstance(owner, HttpCall):
             self._tell(owner, call, now)
             return
@@ -142,7 +144,7 @@ class Outgoing:
             self._feed(call, call.reader, now)
         if call.stream and news.head is not None and news.error is None:
             self._outbox.finish(call)
-        if call.exchange is None and not call.done and news.done:
+        if not call.on_bus and not call.done and news.done:
             self._outbox.finish(call, news.response, news.error)
 
     def ended(self, exchange: Exchange, now: float) -> None:
@@ -152,6 +154,7 @@ class Outgoing:
             if not call.done:
                 self._client.cancel(call, now)
             self._publish(exchange, call, now)
+            exchange.invocation = None
         assert exchange.responder is not None
         self._bus.released(exchange.responder, now)
 

@@ -1,14 +1,17 @@
 """Where one machine's word is another's input: nothing may wait for an input that never comes."""
 
+import gc
 from collections.abc import AsyncIterator
 
 import pytest
 
 from pipebus.bus.event import Event
+from pipebus.bus.exchange import Exchange
 from pipebus.engine.actions import Flush, Run
+from pipebus.engine.calls import HttpCall, RequestCall
 from pipebus.engine.invocation import Invocation
 from pipebus.errors import CallCancelled, LocalProtocolError, TotalTimeout
-from pipebus.http.client import ClientRequest
+from pipebus.http.client import ClientCall, ClientRequest
 from pipebus.http.message import Request, StreamRequest
 from pipebus.http.response import Response
 from pipebus.limits import Limits, Timeouts
@@ -218,3 +221,34 @@ def test_an_outgoing_call_under_way_is_cancelled_by_the_end() -> None:
         assert not call.done
         app.engine.close(app.world.now)
         assert isinstance(call.error, CallCancelled)
+
+
+def test_what_is_over_is_let_go_of_without_the_garbage_collector() -> None:
+    """A body must not stay in memory until the collector comes: nobody counts it any more."""
+    pipeline: Pipeline[None] = Pipeline()
+    upstream: Pipeline[None] = Pipeline("upstream")
+
+    @upstream.route("POST /")
+    @pipeline.route("POST /")
+    def root(request: Request) -> Response:
+        return Response(200, request.body)
+
+    @pipeline.respond("ask")
+    def ask(event: Event) -> str:
+        return "answer"
+
+    kinds = (ClientCall, Event, Exchange, HttpCall, Invocation, Request, RequestCall)
+    gc.collect()
+    gc.disable()
+    try:
+        with Simulation(pipeline, record=False) as app:
+            app.serve(upstream, "up")
+            request = ClientRequest("POST", "http://up/", body=b"hello")
+            for _ in range(3):
+                assert app.post("/", b"hello").body == b"hello"
+                assert app.bus_request("ask") == "answer"
+                assert app.wait(lambda now: app.engine.http(request, now)).body == b"hello"
+            left = [held for held in gc.get_objects() if isinstance(held, kinds)]
+            assert not left
+    finally:
+        gc.enable()
