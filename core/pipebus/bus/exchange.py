@@ -73,10 +73,10 @@ class Exchange(Timed):
         owner: object,
         timed: bool,
     ) -> None:
-        # Timed's own four, set here: a call to super() is a tenth of an exchange's cost
+        # Timed's own, set here: a call to super() is a tenth of an exchange's cost. `queued_as`
+        # comes with the first entry in the queue: nobody asks for it before.
         self.deadline = deadline
         self.queued_at = INFINITY
-        self.queued_as = 0
         self._bus = bus
         self.deadline_reason = "request_timeout"
         self.timed: bool = timed
