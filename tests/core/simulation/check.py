@@ -21,6 +21,7 @@ def check(rig: Rig) -> None:
     counts_balance(rig)
     events_pair(rig)
     order_is_kept(rig)
+    memory_is_bounded(rig)
     for peer in rig.peers:
         answers_are_right(peer, cut=peer.end is not None and peer.end.lost)
     calls_have_ended(rig)
@@ -92,6 +93,11 @@ def events_pair(rig: Rig) -> None:
     closed = Counter(e.source for e in rig.events if e.type == "net.connection.close")
     assert opened == closed
     assert set(opened.values()) <= {1}
+
+
+def memory_is_bounded(rig: Rig) -> None:
+    """A connection parks its opening, one request, that one's end and its closing, and no more."""
+    assert rig.engine.most_parked <= 4
 
 
 def order_is_kept(rig: Rig) -> None:

@@ -145,7 +145,7 @@ class Author:
     def _peer(self, who: int, drain_at: float) -> list[Asked]:
         random = self.random
         manner = random.choice(MANNERS)
-        asked = [self.request() for _ in range(random.choice((1, 1, 2, 3)))]
+        asked = [self.request() for _ in range(random.choice((1, 1, 2, 3, 6)))]
         data = b"".join(request.data for request in asked)
         at = round(random.uniform(0.0, drain_at + 0.05), 3) + who / 10_000
         self.acts.append(Act(at, "dial", who))

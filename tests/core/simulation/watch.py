@@ -49,11 +49,14 @@ class WatchedEngine(Engine):
     """Counts in `cells` what happens to owners, before it happens."""
 
     cells: Counter[Cell]
+    most_parked: int
+    """The most events that one connection ever had parked."""
     in_hand: dict[str, EventCall]
 
     def watch(self) -> None:
         """Begin."""
         self.cells = Counter()
+        self.most_parked = 0
         self.in_hand = {}
 
     # --- inputs that take an owner away ---------------------------------------------------------
@@ -68,6 +71,18 @@ class WatchedEngine(Engine):
             self._peer_left(link, "eof")
         super().receive_eof(link, now)
 
+    def receive_data(self, link: Link, data: bytes, now: float) -> None:
+        super().receive_data(link, data, now)
+        self._count_parked(link)
+
+    def data_sent(self, link: Link, count: int, now: float) -> None:
+        super().data_sent(link, count, now)
+        self._count_parked(link)
+
+    def _count_parked(self, link: Link) -> None:
+        if isinstance(link, Session):
+            self.most_parked = max(self.most_parked, link.publisher.parked)
+
     def abandon(self, call: Call, now: float) -> None:
         gone = "cancelled"
         if isinstance(call, PublisherCall):
@@ -76,7 +91,9 @@ class WatchedEngine(Engine):
             self._exchange(call.exchange, gone)
         if isinstance(call, HttpCall) and call.client_call is not None:
             self._client_call(call.client_call, gone)
+        exchange = call.exchange if isinstance(call, RequestCall) else None
         super().abandon(call, now)
+        assert exchange is None or exchange.outcome is not None, "nobody wants its reply any more"
 
     def close_http(self, call: HttpCall, now: float) -> PublisherCall:
         if call.exchange is not None:  # a streamed response that is left before its end
