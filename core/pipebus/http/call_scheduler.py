@@ -270,6 +270,7 @@ class CallScheduler:
             self._start(call, conn, now)
             if dial is not None:
                 self._pass_on(dial, now, spare=True)
+                self._settle(now)
         elif self._draining or self.pool.blocked:
             self._drop(conn)
             self._settle(now)

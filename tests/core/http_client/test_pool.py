@@ -251,6 +251,22 @@ def test_a_spare_attempt_makes_room_too() -> None:
     world.check_nothing_left()
 
 
+@pytest.mark.parametrize("draining", [False, True])
+def test_an_attempt_that_becomes_spare_makes_room_for_who_waits_already(draining: bool) -> None:
+    world = World(max_connections=2)
+    world.call()
+    one = world.connect()
+    second = world.call()
+    third = world.call(OTHER)
+    assert [attempt.address for attempt in world.connecting] == [("10.0.0.1", 80)]
+    if draining:
+        world.client.drain(world.now)
+    world.feed(one, OK)
+    assert second.connection is one
+    assert third.state == "connecting"
+    assert [attempt.address for attempt in world.connecting] == [("10.0.0.2", 80)]
+
+
 def test_a_spare_attempt_that_fails_hurts_nobody() -> None:
     world = World()
     world.call()
