@@ -6,7 +6,7 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
-PACKAGES := pipebus pipebus_anyio pipebus_asyncio pipebus_trio
+PACKAGES := pipebus pipebus_anyio pipebus_asyncio pipebus_trio pipebus_cli
 
 .PHONY: demo test check format lint walls types complete pytest coverage bench mutation docs clean
 .DELETE_ON_ERROR:

@@ -83,16 +83,16 @@ def _parse_pair(host: object, port: int) -> TcpBind:
 class ListeningSocket:
     """A bound, listening, non-blocking socket. `close` also removes a UNIX socket's own file."""
 
-    __slots__ = ("_inode", "address", "socket")
+    __slots__ = ("_inode", "address", "sock")
 
     def __init__(self, sock: socket.socket) -> None:
-        self.socket = sock
+        self.sock: socket.socket = sock
         self.address: Address = peer_address(sock.getsockname())
         self._inode = Path(self.address).stat().st_ino if isinstance(self.address, str) else None
 
     def close(self) -> None:
         """Stop listening; connections that nobody accepted are reset by the system."""
-        self.socket.close()
+        self.sock.close()
         if isinstance(self.address, str):
             path = Path(self.address)
             try:

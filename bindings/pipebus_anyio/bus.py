@@ -25,7 +25,7 @@ class Events:
         self._engine = engine
         self._next: Call | None = None
         self._waiting = False
-        self.subscription = subscription
+        self.subscription: Subscription = subscription
         """Its counts: `matched`, `delivered`, `dropped`, `queued`, `parked`."""
 
     def __aiter__(self) -> "Events":
@@ -95,7 +95,7 @@ class ServerBus:
     def __init__(self, host: Host, engine: Engine) -> None:
         self._host = host
         self._engine = engine
-        self.from_thread = ThreadBus(host, engine)
+        self.from_thread: ThreadBus = ThreadBus(host, engine)
         """The same for other threads, blocking."""
 
     async def publish(

@@ -19,7 +19,7 @@ from pipebus_anyio.runner import Runner
 from pipebus_anyio.runtime import Runtime, Waiter
 from pipebus_anyio.threads import Answer, ThreadCalls, ThreadWaiter
 
-logger = logging.getLogger("pipebus")
+logger: logging.Logger = logging.getLogger("pipebus")
 T = TypeVar("T")
 
 WALL_INTERVAL: Final = 60.0
@@ -93,8 +93,8 @@ class Host:
         self._timer_at = INFINITY
         self._timer_waiter = runtime.new_waiter()
         self._wait_drained: list[Waiter] = []
-        self.drained = False
-        self.runtime_name = runtime.name
+        self.drained: bool = False
+        self.runtime_name: str = runtime.name
         runtime.spawn(self._keep_time)
 
     def now(self) -> float:

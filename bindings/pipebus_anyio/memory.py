@@ -24,12 +24,12 @@ class _Pipe:
 
     def __init__(self) -> None:
         self.pieces: deque[bytes] = deque()
-        self.size = 0
-        self.ended = False
+        self.size: int = 0
+        self.ended: bool = False
         """The writer shut it."""
-        self.closed = False
+        self.closed: bool = False
         """The reader is gone."""
-        self.reset = False
+        self.reset: bool = False
         self._changed = anyio.Event()
 
     def change(self) -> None:
@@ -55,8 +55,8 @@ class MemoryTransport:
         self._incoming = incoming
         self._outgoing = outgoing
         self._resets = False
-        self.closed = False
-        self.peer = peer
+        self.closed: bool = False
+        self.peer: Address = peer
         """The other end's address."""
 
     async def opened(self) -> "MemoryTransport":
@@ -147,7 +147,7 @@ class MemoryListener:
         self._network = network
         self._backlog: deque[MemoryTransport] = deque()
         self._arrived = anyio.Event()
-        self.address = address
+        self.address: Address = address
 
     def arrive(self, transport: MemoryTransport) -> None:
         """Take a connection that a peer opened."""

@@ -15,7 +15,7 @@ from pipebus_anyio.bind import BACKLOG, Bind, ListeningSocket, open_listeners
 from pipebus_anyio.reader import AnyioReader, SocketReader
 from pipebus_anyio.transport import SocketTransport, Transport, peer_address
 
-logger = logging.getLogger("pipebus")
+logger: logging.Logger = logging.getLogger("pipebus")
 
 ACCEPTS_PER_TURN: Final = 64
 """Connections accepted before other tasks get their turn."""
@@ -69,13 +69,13 @@ class SocketListener:
     def __init__(self, listening: ListeningSocket, new_reader: NewReader) -> None:
         self._listening = listening
         self._new_reader = new_reader
-        self.address = listening.address
+        self.address: Address = listening.address
 
     async def accept_forever(self, accepted: Accepted) -> None:
         """Accept until cancelled; where the system is out of files or memory, pause and say so."""
         pause = 0.0
-        while self._listening.socket.fileno() >= 0:  # closed before this began
-            await anyio.wait_readable(self._listening.socket)
+        while self._listening.sock.fileno() >= 0:  # closed before this began
+            await anyio.wait_readable(self._listening.sock)
             error = self._accept_some(ACCEPTS_PER_TURN, accepted)
             if error is None:
                 pause = 0.0
@@ -89,14 +89,14 @@ class SocketListener:
         """Accept what the backlog holds (closing would reset it), then stop listening."""
         self._accept_some(BACKLOG, accepted)
         # The file's number may be another's before the cancelled waiter comes to take it off.
-        anyio.notify_closing(self._listening.socket)
+        anyio.notify_closing(self._listening.sock)
         self._listening.close()
 
     def _accept_some(self, most: int, accepted: Accepted) -> OSError | None:
         """Accept at most `most`; return the error that stops it, if it is not just the end."""
         for _ in range(most):
             try:
-                sock, peer = self._listening.socket.accept()
+                sock, peer = self._listening.sock.accept()
             except BlockingIOError:
                 return None
             except ConnectionError:

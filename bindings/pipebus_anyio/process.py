@@ -14,7 +14,7 @@ from pipebus_anyio.options import Options
 from pipebus_anyio.runtime import Runtime
 from pipebus_anyio.server import Server, serve
 
-logger = logging.getLogger("pipebus")
+logger: logging.Logger = logging.getLogger("pipebus")
 
 STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _STUCK_STATUS: Final = 70  # EX_SOFTWARE of sysexits.h

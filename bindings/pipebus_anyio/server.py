@@ -22,7 +22,7 @@ from pipebus_anyio.runtime import Runtime
 from pipebus_anyio.streams import StreamsDriver
 from pipebus_anyio.tls import client_contexts, server_context
 
-logger = logging.getLogger("pipebus")
+logger: logging.Logger = logging.getLogger("pipebus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,16 +57,16 @@ class Server:
         self.options = options
         self.addresses: list[Address] = []
         """Where it listens: `(host, port)`, or the path of a UNIX socket; ports as they are."""
-        self.bus = ServerBus(host, engine)
+        self.bus: ServerBus = ServerBus(host, engine)
         self.client: HttpClientProtocol = TaskClient(engine, host)
         """Outgoing HTTP calls, over the bus and the pool that handlers use."""
-        self.runtime = host.runtime_name
+        self.runtime: str = host.runtime_name
         """`asyncio` or `trio`."""
         self.driver = driver
         """What moves its bytes; `driver.name` names it."""
         self.wire = wire
         """The codec that takes its heads apart."""
-        self.draining = False
+        self.draining: bool = False
 
     @property
     def url(self) -> str:

@@ -15,7 +15,7 @@ from pipebus_anyio.runtime import EXIT_TIMEOUT, Task, Waiter
 from pipebus_asyncio.reader import AsyncioReader
 
 Args = TypeVarTuple("Args")
-logger = logging.getLogger("pipebus")
+logger: logging.Logger = logging.getLogger("pipebus")
 
 
 class AsyncioTask:
@@ -24,10 +24,10 @@ class AsyncioTask:
     __slots__ = ("cancel_at_start", "name", "started", "task")
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        self.name: str = name
         self.task: asyncio.Task[None]
-        self.started = False
-        self.cancel_at_start = False
+        self.started: bool = False
+        self.cancel_at_start: bool = False
 
 
 class AsyncioWaiter:

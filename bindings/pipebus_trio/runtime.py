@@ -15,7 +15,7 @@ from pipebus_anyio.reader import AnyioReader, SocketReader
 from pipebus_anyio.runtime import EXIT_TIMEOUT, Task, Waiter
 
 Args = TypeVarTuple("Args")
-logger = logging.getLogger("pipebus")
+logger: logging.Logger = logging.getLogger("pipebus")
 
 
 class TrioTask:
@@ -28,8 +28,8 @@ class TrioTask:
     __slots__ = ("name", "scope")
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.scope = trio.CancelScope(shield=True)
+        self.name: str = name
+        self.scope: trio.CancelScope = trio.CancelScope(shield=True)
 
 
 class TrioWaiter:

@@ -363,7 +363,7 @@ async def test_out_of_files_is_paused_and_said_once(
 
     (listener,) = await network.listen("127.0.0.1:0")
     inner: Any = listener
-    refusing = inner._listening.socket = Refusing(inner._listening.socket)
+    refusing = inner._listening.sock = Refusing(inner._listening.sock)
     opens: list[Open] = []
     arrived = anyio.Event()
 

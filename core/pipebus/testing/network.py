@@ -29,7 +29,7 @@ class End:
         self.node = node
         """Whose engine holds this end; None for a test's."""
         self.link: Link | None = None
-        self.received = bytearray()
+        self.received: bytearray = bytearray()
         """What arrived at a test's end."""
         self.reading = True
         """Whether a test's end takes what arrives; see `Network.pause`."""
@@ -42,7 +42,7 @@ class End:
         """Arrived and not read; None is the FIN."""
         self.waiting = 0
         """Bytes on their way to this end or in its inbox."""
-        self.arrives = 0.0
+        self.arrives: float = 0.0
         """When the last piece under way arrives: pieces keep their order."""
 
     @property
@@ -66,7 +66,7 @@ class Pipe:
     """A connection between two ends."""
 
     def __init__(self, near: "Node | None", far: "Node | None") -> None:
-        self.ends = (End(self, near), End(self, far))
+        self.ends: tuple[End, End] = (End(self, near), End(self, far))
 
     @property
     def closed(self) -> bool:
@@ -83,7 +83,7 @@ class Network:
 
     def __init__(self, world: World, faults: Faults | None = None, *, window: int = WINDOW) -> None:
         self.world = world
-        self.faults = faults or Faults()
+        self.faults: Faults = faults or Faults()
         self._window = window
         self._silent: set[Address] = set()
         self._listeners: dict[Address, Node] = {}

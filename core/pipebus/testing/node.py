@@ -43,7 +43,7 @@ class Node:
         self.network = network
         self.reports: list[Report] = []
         self.problems: list[NeedsRuntime] = []
-        self.drained = False
+        self.drained: bool = False
         self._ready: deque[StepTask] = deque()
         self._pumping = False
         self._tasks: dict[StepTask, None] = {}

@@ -96,15 +96,15 @@ class Simulation:
 
         `record=False` keeps no `events`: for long runs.
         """
-        self.world = World()
-        self.network = Network(self.world, faults)
+        self.world: World = World()
+        self.network: Network = Network(self.world, faults)
         wire = wire or H11Codec()
         now = self.world.now
         self._pipeline = pipeline
         self._state = state
         self._check = check
         self._manager: Any = None
-        self.engine = Engine(
+        self.engine: Engine = Engine(
             pipeline,
             wire=wire,
             id_prefix="s-",
@@ -113,8 +113,8 @@ class Simulation:
             client_limits=client_limits,
             timeouts=timeouts,
         )
-        self.server = Node("server", self.engine, self.world, self.network)
-        self.client = Node(
+        self.server: Node = Node("server", self.engine, self.world, self.network)
+        self.client: Node = Node(
             "client",
             Engine(Pipeline("client"), wire=wire, id_prefix="c-", now=now, timeouts=_PATIENT),
             self.world,

@@ -20,7 +20,7 @@ class Waiting:
     __slots__ = ("call",)
 
     def __init__(self, call: Call) -> None:
-        self.call = call
+        self.call: Call = call
 
     def __await__(self) -> Generator["Waiting", None, None]:
         yield self
@@ -37,11 +37,11 @@ class StepTask:
         coroutine: Coroutine[Any, Any, Any],
         done: Callable[[Any, BaseException | None], None],
     ) -> None:
-        self.name = name
+        self.name: str = name
         self._coroutine = coroutine
         self._done = done
-        self.cancelled = False
-        self.finished = False
+        self.cancelled: bool = False
+        self.finished: bool = False
 
     def step(self) -> None:
         """Run to the next wait; a cancellation is thrown in where it waits now."""
