@@ -116,6 +116,27 @@ def test_a_body_has_one_reader_at_a_time() -> None:
         assert engine.read(body, now).result() == b"b"
 
 
+def test_after_a_cancelled_wait_a_body_is_read_on() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.route("POST /", stream=True)
+    async def root(request: StreamRequest, ctx: Context) -> Response:
+        await ctx.sleep(5)
+        return Response()
+
+    with Simulation(pipeline) as app:
+        end = app.dial()
+        app.send(end, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n")
+        engine, now = app.engine, app.world.now
+        (session,) = engine.dispatch.sessions.values()
+        body = session.stream
+        assert body is not None
+        engine.abandon(engine.read(body, now), now)
+        second = engine.read(body, now)
+        app.send(end, b"a")
+        assert second.result() == b"a"
+
+
 def test_a_streamed_response_has_one_reader_at_a_time() -> None:
     pipeline: Pipeline[None] = Pipeline()
 
