@@ -1,6 +1,7 @@
 """Reads bodies: by length, chunked (strictly) and until the close."""
 
 import re
+from collections import deque
 from typing import Final
 
 from pipebus.errors import RemoteProtocolError
@@ -14,6 +15,7 @@ FREE_CHUNK_LINE: Final = 16
 MAX_TRAILERS: Final = 8 * 1024
 
 _SMALL_PIECE: Final = 4 * 1024
+_MANY_PIECES: Final = 64
 
 _TOKEN: Final = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _QUOTED: Final = rb'"(?:[\t\x20\x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*+"'
@@ -165,6 +167,18 @@ class BodyReader:
             raise RemoteProtocolError("malformed trailer")
         else:
             self._trailers += len(line)
+
+
+def add_piece(pieces: deque[bytes], piece: bytes) -> None:
+    """Append to what waits for a slow reader.
+
+    Where many wait, small ones are joined: kept one by one, those of two bytes would take twenty
+    times the memory that is counted for them.
+    """
+    if len(pieces) >= _MANY_PIECES and len(pieces[-1]) + len(piece) <= _SMALL_PIECE:
+        pieces[-1] += piece
+    else:
+        pieces.append(piece)
 
 
 class BodyCollector:

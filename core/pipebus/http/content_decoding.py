@@ -5,6 +5,7 @@ from collections import deque
 from typing import Final
 
 from pipebus.errors import UpstreamProtocolError
+from pipebus.http.body import add_piece
 from pipebus.http.wire import RawHeaders
 
 STEP: Final = 64 * 1024
@@ -55,7 +56,7 @@ class ContentDecoder:
 
     def feed(self, data: bytes) -> None:
         """Add a piece of the body as received, not empty."""
-        self._pieces.append(data)
+        add_piece(self._pieces, data)
         self.held += len(data)
 
     def take(self) -> bytes:

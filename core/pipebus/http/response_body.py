@@ -3,7 +3,7 @@
 from collections import deque
 
 from pipebus.errors import ResponseTooLarge
-from pipebus.http.body import BodyCollector
+from pipebus.http.body import BodyCollector, add_piece
 from pipebus.http.content_decoding import ContentDecoder
 
 
@@ -72,7 +72,7 @@ class StreamedBody:
         if self._decoder is not None:
             self._decoder.feed(data)
         else:
-            self._pieces.append(data)
+            add_piece(self._pieces, data)
             self._held += len(data)
 
     def take(self) -> bytes:

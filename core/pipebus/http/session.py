@@ -8,6 +8,7 @@ from pipebus.bus.exchange import Exchange
 from pipebus.bus.publisher import Publisher
 from pipebus.bus.responders import Group
 from pipebus.errors import StreamInterrupted
+from pipebus.http.body import add_piece
 from pipebus.http.message import Address, Request
 from pipebus.http.response import Response
 from pipebus.http.server_connection import ServerConnection
@@ -127,7 +128,7 @@ class BodyStream:
 
     def put(self, piece: bytes) -> bool:
         """Add a piece (the dispatch's); False: over the bound, stop the peer."""
-        self._pieces.append(piece)
+        add_piece(self._pieces, piece)
         self.size += len(piece)
         return self.size <= self._bound
 

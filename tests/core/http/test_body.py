@@ -1,5 +1,7 @@
 """Reading bodies: strict, bounded, and the same however the input was cut."""
 
+from collections import deque
+
 import h11
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipebus.errors import RemoteProtocolError
 from pipebus.http import body as body_module
-from pipebus.http.body import BodyCollector, BodyReader
+from pipebus.http.body import BodyCollector, BodyReader, add_piece
 from pipebus.http.framing import CHUNKED, NO_BODY, UNTIL_CLOSE, Framing
 
 Outcome = tuple[bytes, bool, bytes] | int
@@ -293,3 +295,15 @@ def test_the_collector_keeps_big_pieces_and_packs_small_ones() -> None:
     collector.add(big)
     assert [len(piece) for piece in collector._pieces] == [20_000, 65536]
     assert len(collector.take()) == 85536
+
+
+def test_many_small_pieces_that_wait_for_a_slow_reader_are_joined() -> None:
+    pieces: deque[bytes] = deque()
+    body = b"".join(b"%04d" % number for number in range(10_000))
+    for at in range(0, len(body), 2):
+        add_piece(pieces, body[at : at + 2])
+    assert b"".join(pieces) == body
+    assert len(pieces) <= 64 + len(body) // 4096 + 1
+    big = bytes(5_000)
+    add_piece(pieces, big)
+    assert pieces[-1] is big
