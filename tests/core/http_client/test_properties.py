@@ -273,7 +273,13 @@ def outcome(pieces: list[bytes], method: str, stream: bool, ends: bool) -> tuple
         error = (error[0], "")
     if call.error is not None:
         taken = b""  # how much of it came before the fault depends on the cuts
-    end = (call.done, error, status, body, taken, conn.wants_close, world.client.pool.idle)
+    connection = (conn.wants_close, world.client.pool.idle)
+    if error is not None and coded and stream:
+        # It is the reader who finds a broken coding: a response that was whole by then has freed
+        # its connection, which is none the worse for it.
+        assert connection in ((Close.NO, 1), (Close.RESET, 0), (Close.AFTER_FLUSH, 0))
+        connection = (Close.NO, 0)
+    end = (call.done, error, status, body, taken, connection)
     world.check_nothing_left()
     return end
 
