@@ -47,6 +47,26 @@ class _Base:
         """Whether the program is shutting down."""
         return self._engine.draining
 
+    def publish_nowait(
+        self,
+        topic: str,
+        data: object = None,
+        *,
+        subject: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Event:
+        """Publish to all, or raise `WouldBlock` and deliver to none."""
+        event = self._engine.publish_nowait(
+            topic,
+            data,
+            self._host.now(),
+            origin=self._invocation,
+            subject=subject,
+            metadata=metadata,
+        )
+        self._host.pump()
+        return event
+
 
 class InlineHandlerContext(_Base):
     """What a plain `def` handler is given."""
@@ -57,24 +77,6 @@ class InlineHandlerContext(_Base):
     def mode(self) -> Literal["inline"]:
         """How the handler runs."""
         return "inline"
-
-    def publish_nowait(
-        self,
-        topic: str,
-        data: object = None,
-        *,
-        subject: str = "",
-        metadata: Mapping[str, str] | None = None,
-    ) -> Event:
-        """Publish to all, or raise `WouldBlock` and deliver to none."""
-        return self._engine.publish_nowait(
-            topic,
-            data,
-            self._host.now(),
-            origin=self._invocation,
-            subject=subject,
-            metadata=metadata,
-        )
 
 
 class TaskHandlerContext(_Base):
@@ -97,26 +99,6 @@ class TaskHandlerContext(_Base):
         if self._client is None:
             self._client = TaskClient(self._engine, self._host, self._invocation)
         return self._client
-
-    def publish_nowait(
-        self,
-        topic: str,
-        data: object = None,
-        *,
-        subject: str = "",
-        metadata: Mapping[str, str] | None = None,
-    ) -> Event:
-        """Publish to all, or raise `WouldBlock` and deliver to none."""
-        event = self._engine.publish_nowait(
-            topic,
-            data,
-            self._host.now(),
-            origin=self._invocation,
-            subject=subject,
-            metadata=metadata,
-        )
-        self._host.pump()
-        return event
 
     def publish(
         self,
