@@ -307,3 +307,15 @@ def test_many_small_pieces_that_wait_for_a_slow_reader_are_joined() -> None:
     big = bytes(5_000)
     add_piece(pieces, big)
     assert pieces[-1] is big
+
+
+def test_only_many_pieces_are_joined_and_only_into_small_ones() -> None:
+    pieces = deque([b"x"] * 63)
+    add_piece(pieces, b"ab")
+    assert len(pieces) == 64, "63 are not many"
+    add_piece(pieces, b"cd")
+    assert (len(pieces), pieces[-1]) == (64, b"abcd")
+    add_piece(pieces, bytes(4096 - 4))
+    assert (len(pieces), len(pieces[-1])) == (64, 4096)
+    add_piece(pieces, b"e")
+    assert (len(pieces), pieces[-1]) == (65, b"e")
