@@ -50,15 +50,16 @@ async def run_until_signal(
 ) -> int:
     """Serve until SIGTERM or SIGINT, drain, and return 0; a second one ends at once: 128 + it.
 
-    `started` is called once the server accepts.
+    `started` is called once the server accepts; by default the log says where that is.
     """
+    if started is None:
+        started = _say_where
     status = 0
 
     async def watch(server: Server, scope: anyio.CancelScope) -> None:
         nonlocal status
         with anyio.open_signal_receiver(*STOP_SIGNALS) as signals:
-            if started is not None:
-                started(server)
+            started(server)
             async for number in signals:
                 if not server.draining:
                     logger.info("%s: draining", signal.Signals(number).name)
@@ -82,6 +83,11 @@ async def run_until_signal(
             await server.wait_drained()
             tasks.cancel_scope.cancel()
     return status
+
+
+def _say_where(server: Server) -> None:
+    for url in server.urls:
+        logger.info("listening at %s", url)
 
 
 def prepare(log_level: int | str) -> None:

@@ -41,6 +41,13 @@ class Surroundings:
 REAL: Final = Surroundings()
 
 
+def _url(scheme: str, address: Address) -> str:
+    if isinstance(address, str):
+        return f"unix:{address}"
+    host = f"[{address[0]}]" if ":" in address[0] else address[0]
+    return f"{scheme}://{host}:{address[1]}"
+
+
 class Server:
     """A pipeline that is being served. `engine` is the core machine, for counts and for tests."""
 
@@ -69,13 +76,17 @@ class Server:
         self.draining: bool = False
 
     @property
-    def url(self) -> str:
-        """The base URL of the first TCP address, such as `http://127.0.0.1:8000`."""
+    def urls(self) -> list[str]:
+        """Every address, such as `http://127.0.0.1:8000` or `unix:/run/app.sock`."""
         scheme = "http" if self.options.tls is None else "https"
-        for address in self.addresses:
-            if isinstance(address, tuple):
-                host = f"[{address[0]}]" if ":" in address[0] else address[0]
-                return f"{scheme}://{host}:{address[1]}"
+        return [_url(scheme, address) for address in self.addresses]
+
+    @property
+    def url(self) -> str:
+        """The base URL of the first TCP address."""
+        for url in self.urls:
+            if not url.startswith("unix:"):
+                return url
         msg = "this server listens at no TCP address"
         raise LookupError(msg)
 

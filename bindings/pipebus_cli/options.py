@@ -87,16 +87,8 @@ def print_banner(what: str, server: Server) -> None:
     changed = differences(server.options.limits)
     if changed:
         lines.append(f"limits: {', '.join(changed)}")
-    lines += [f"listening at {_url(server, address)}" for address in server.addresses]
+    lines += [f"listening at {url}" for url in server.urls]
     print("\n".join(lines), flush=True)
-
-
-def _url(server: Server, address: tuple[str, int] | str) -> str:
-    if isinstance(address, str):
-        return f"unix:{address}"
-    scheme = "http" if server.options.tls is None else "https"
-    host = f"[{address[0]}]" if ":" in address[0] else address[0]
-    return f"{scheme}://{host}:{address[1]}"
 
 
 def differences(limits: Limits) -> list[str]:

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -83,6 +84,23 @@ async def test_a_signal_drains(stack: Stack) -> None:
         held.go_on.set()
         assert (await client.answer()).body == b"done"
     assert statuses == [0]
+
+
+@pytest.mark.anyio
+async def test_the_log_says_where_it_listens(
+    stack: Stack, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level("INFO", "pipebus")
+    options = Options(bind=["127.0.0.1:0", f"unix:{tmp_path}/a.sock"])
+    async with anyio.create_task_group() as tasks:
+        module = importlib.import_module(f"pipebus_{stack.runtime}.runtime")
+        new_runtime = getattr(module, f"{stack.runtime.capitalize()}Runtime")
+        tasks.start_soon(process.run_until_signal, new_runtime, Held().pipeline, options)
+        await until(lambda: len(caplog.messages) == 2)
+        os.kill(os.getpid(), signal.SIGTERM)
+    tcp, unix, *_ = caplog.messages
+    assert re.fullmatch(r"listening at http://127\.0\.0\.1:\d+", tcp)
+    assert unix == f"listening at unix:{tmp_path}/a.sock"
 
 
 @pytest.mark.anyio

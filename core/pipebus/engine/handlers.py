@@ -206,7 +206,9 @@ class Handlers:
         self._bus.fail(exchange, error, now)
 
     def _report(self, invocation: Invocation, error: BaseException) -> None:
-        message = f"{invocation.kind} {invocation.name} failed on {invocation.cause.type}"
+        cause = invocation.cause
+        request = cause.correlation_id or cause.id  # a problem answer's `instance`
+        message = f"{invocation.kind} {invocation.name} failed on {cause.type} ({request})"
         self._outbox.actions.append(Report(message, error))
 
     def ended(self, invocation: Invocation, now: float) -> None:
