@@ -9,6 +9,7 @@ from typing import Final
 
 import anyio
 
+from pipebus_anyio.tls_layer import TlsLayer
 from pipebus_anyio.transport import LOST, RECEIVE_SIZE, Transport
 
 _ALPN: Final = ("http/1.1",)
@@ -71,27 +72,17 @@ class TlsTransport:
     """A `Transport` over another one.
 
     Reading and writing tasks may both have to send (a key update is answered while reading), so a
-    lock keeps records whole. Closing sends `close_notify` and does not wait for the peer's, which
-    would need a reader of its own; a peer that ends without one is not an end of file but a lost
-    connection, for it may be an attacker's cut (RFC 9112 section 9.8).
+    lock keeps records whole.
     """
 
-    __slots__ = ("_incoming", "_lock", "_object", "_outgoing", "_transport", "_usable")
+    __slots__ = ("_layer", "_lock", "_transport")
 
     def __init__(
         self, transport: Transport, context: ssl.SSLContext, *, server_hostname: str | None = None
     ) -> None:
         self._transport = transport
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
         self._lock = anyio.Lock(fast_acquire=True)
-        self._object = context.wrap_bio(
-            self._incoming,
-            self._outgoing,
-            server_side=server_hostname is None,
-            server_hostname=server_hostname,
-        )
-        self._usable = False
+        self._layer = TlsLayer(context, server_hostname)
 
     @classmethod
     async def wrap(
@@ -110,87 +101,67 @@ class TlsTransport:
     @property
     def alpn(self) -> str | None:
         """The protocol that both sides agreed on, or None."""
-        return self._object.selected_alpn_protocol()
+        return self._layer.alpn
 
     async def _handshake(self) -> None:
+        layer = self._layer
         while True:
             try:
-                self._object.do_handshake()
-            except ssl.SSLWantReadError:
-                await self._flush()
-                await self._feed()
+                done = layer.handshake()
             except ssl.SSLError:
                 await self._flush()  # the alert says what was wrong
                 raise
-            else:
-                self._usable = True
-                await self._flush()
+            await self._flush()
+            if done:
                 return
+            await self._feed()
 
     async def _feed(self) -> None:
         try:
-            self._incoming.write(await self._transport.receive())
+            self._layer.feed(await self._transport.receive())
         except anyio.EndOfStream:
-            self._incoming.write_eof()
+            self._layer.feed_eof()
 
     async def _flush(self) -> None:
-        if self._outgoing.pending:
+        if self._layer.pending:
             async with self._lock:
-                data = self._outgoing.read()
+                data = self._layer.take()
                 if data:
                     try:
                         await self._transport.send(data)
                     except BaseException:
-                        self._usable = False  # a record may be cut in half: nothing can follow
+                        self._layer.usable = False  # a record may be cut: nothing can follow
                         raise
 
     async def receive(self, max_bytes: int = RECEIVE_SIZE) -> bytes:
         """Wait for decrypted bytes, one record's at most."""
-        while True:
-            try:
-                data = self._object.read(max_bytes)
-            except ssl.SSLWantReadError:
-                await self._flush()
-                await self._feed()
-                continue
-            except ssl.SSLZeroReturnError:  # the peer's close_notify after ours; before: b""
-                raise anyio.EndOfStream from None
-            except ssl.SSLError:
-                self._usable = False
-                raise
-            if not data:
-                raise anyio.EndOfStream
-            return data
+        while (data := self._layer.read(max_bytes)) is None:
+            await self._flush()
+            await self._feed()
+        if not data:
+            raise anyio.EndOfStream
+        return data
 
     async def send(self, data: bytes | memoryview) -> None:
         """Encrypt and send all of `data`."""
-        view = memoryview(data)
-        while view:
-            written = self._object.write(view)
-            view = view[written:]
+        self._layer.write(data)
         await self._flush()
 
     async def send_eof(self) -> None:
         """Send `close_notify`, then end the transport's sending side."""
-        self._say_goodbye()
+        self._layer.say_goodbye()
         await self._flush()
         await self._transport.send_eof()
 
-    def _say_goodbye(self) -> None:
-        if self._usable:
-            self._usable = False
-            with suppress(ssl.SSLError):  # SSLWantReadError: the peer's own is not here yet
-                self._object.unwrap()
-
     def reset_on_close(self) -> None:
         """Make `aclose` reset the connection."""
-        self._usable = False
+        self._layer.usable = False
         self._transport.reset_on_close()
 
     async def aclose(self) -> None:
         """Send `close_notify` and close the transport."""
         try:
-            self._say_goodbye()
+            self._layer.say_goodbye()
             if not self._lock.locked():
                 with suppress(*LOST):
                     await self._flush()
