@@ -7,7 +7,7 @@ import anyio
 import anyio.lowlevel
 
 from pipebus.http.message import Address
-from pipebus_anyio.bind import Bind, UnixBind, parse_bind
+from pipebus_anyio.bind import Bind, InheritedBind, UnixBind, parse_bind
 from pipebus_anyio.network import Accepted, Listener
 from pipebus_anyio.transport import RECEIVE_SIZE
 
@@ -190,6 +190,8 @@ class MemoryNetwork:
             address: Address
             if isinstance(one, UnixBind):
                 address = one.path
+            elif isinstance(one, InheritedBind):
+                raise OSError(f"cannot listen on fd:{one.fd}: no socket in memory is inherited")
             else:
                 port = one.port or self._port()
                 address = (one.host if one.host[:1].isdigit() else _LOOPBACK, port)

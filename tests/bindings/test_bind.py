@@ -1,21 +1,28 @@
 """Where to listen: the grammar, the sockets, and what is in the way."""
 
 import errno
+import os
 import socket
 import stat
+from contextlib import ExitStack
 from pathlib import Path
 
 import anyio
 import pytest
 
+from pipebus_anyio import bind as bind_module
 from pipebus_anyio.bind import (
+    AnyBind,
     Bind,
+    InheritedBind,
     ListeningSocket,
     TcpBind,
     UnixBind,
     open_listeners,
+    open_listeners_for,
     parse_bind,
 )
+from pipebus_anyio.memory import MemoryNetwork
 from pipebus_anyio.transport import peer_address
 
 
@@ -28,12 +35,13 @@ from pipebus_anyio.transport import peer_address
         ("[::1]:8000", [TcpBind("::1", 8000)]),
         (("::1", 8000), [TcpBind("::1", 8000)]),
         ("unix:/run/app.sock", [UnixBind("/run/app.sock")]),
+        ("fd:3", [InheritedBind(3)]),
         (["a:1", ("b", 2), "unix:c"], [TcpBind("a", 1), TcpBind("b", 2), UnixBind("c")]),
         (("a:1", "b:2"), [TcpBind("a", 1), TcpBind("b", 2)]),
         ([], []),
     ],
 )
-def test_what_is_understood(bind: Bind, parsed: list[TcpBind | UnixBind]) -> None:
+def test_what_is_understood(bind: Bind, parsed: list[AnyBind]) -> None:
     assert parse_bind(bind) == parsed
 
 
@@ -41,7 +49,7 @@ def test_what_is_understood(bind: Bind, parsed: list[TcpBind | UnixBind]) -> Non
     "bind",
     [
         "localhost", "localhost:", "localhost:http", "localhost:-1", "localhost:65536", "::1:80",
-        "unix:", "unix:a\0b", "", ("a", 70_000), ("a", True), (1, 2), [3], ["a:1", None],
+        "unix:", "unix:a\0b", "fd:", "fd:-1", "fd:x", f"fd:{2**31}", "", ("a", 70_000), ("a", True), (1, 2), [3], ["a:1", None],
         "localhost:\u0661", [()], [("a:1", "b:2")],
     ],
 )  # fmt: skip
@@ -191,3 +199,119 @@ def test_a_name_is_bound_where_it_can_be(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(OSError, match=r"192\.0\.2\.1 port 0") as raised:
         opened("localhost:0")
     assert raised.value.errno == errno.EADDRNOTAVAIL
+
+
+@pytest.mark.parametrize("listens", [True, False], ids=["listening", "bound"])
+def test_an_inherited_tcp_socket(listens: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) if listens else socket.socket() as sock:
+        if not listens:
+            sock.bind(("127.0.0.1", 0))
+        where = sock.getsockname()
+        number = sock.detach()
+    os.set_inheritable(number, True)
+    (listener,) = opened(f"fd:{number}")
+    assert (listener.address, listener.sock.fileno()) == (where, number)
+    assert not os.get_inheritable(number)
+    assert not os.get_blocking(number)
+    with socket.create_connection(where):
+        listener.sock.accept()[0].close()
+    close([listener])
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(number)
+
+
+def test_an_inherited_unix_socket_keeps_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    (mine,) = opened(f"unix:{path}")
+    (theirs,) = opened(f"fd:{os.dup(mine.sock.fileno())}")
+    assert theirs.address == str(path)
+    close([theirs])
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(path))
+    close([mine])
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [("none", "Bad file"), ("file", "non-socket"), ("unbound", "not bound"), ("datagram", "supp")],
+)
+def test_what_is_inherited_and_cannot_be_listened_on_is_left_alone(
+    kind: str, why: str, tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        if kind == "none":
+            number = 999_999
+        elif kind == "file":
+            number = stack.enter_context((tmp_path / "file").open("wb")).fileno()
+        else:
+            number = stack.enter_context(
+                socket.socket(type=socket.SOCK_STREAM if kind == "unbound" else socket.SOCK_DGRAM)
+            ).fileno()
+            if kind == "datagram":
+                stack.enter_context(socket.socket(fileno=os.dup(number))).bind(("127.0.0.1", 0))
+        with pytest.raises(OSError, match=f"cannot listen on fd:{number}: .*{why}"):
+            opened(["127.0.0.1:0", f"fd:{number}"])
+        if kind != "none":
+            os.fstat(number)
+
+
+def test_workers_have_a_socket_each_at_every_tcp_address_and_share_the_others(
+    tmp_path: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        number = os.dup(inherited.fileno())
+        first, second = open_listeners_for(
+            2, ["127.0.0.1:0", f"unix:{tmp_path / 's'}", f"fd:{number}"]
+        )
+        assert [one.address for one in first] == [one.address for one in second]
+        assert first[0].sock is not second[0].sock
+        assert (first[1], first[2]) == (second[1], second[2])
+        # The system spreads connections, and what waits at one socket is not lost with another.
+        waiting = [socket.create_connection(first[0].sock.getsockname()) for _ in range(64)]
+        accepted = [drain_backlog(one[0]) for one in (first, second)]
+        assert min(accepted) > 0
+        assert sum(accepted) == 64
+        for one in waiting:
+            one.close()
+        # Another program is refused, and so are more workers.
+        assert isinstance(first[0].address, tuple)
+        port = first[0].address[1]
+        for workers in (1, 2):
+            with pytest.raises(OSError, match=f"127.0.0.1 port {port}") as caught:
+                open_listeners_for(workers, f"127.0.0.1:{port}")
+            assert caught.value.errno == errno.EADDRINUSE
+        close([*first, *second])
+    (alone,) = open_listeners_for(1, f"127.0.0.1:{port}")
+    assert not alone[0].sock.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+    close(alone)
+
+
+def drain_backlog(listener: ListeningSocket) -> int:
+    """Accept all that waits; return how many."""
+    accepted = 0
+    while True:
+        try:
+            listener.sock.accept()[0].close()
+        except BlockingIOError:
+            return accepted
+        accepted += 1
+
+
+def test_workers_share_where_the_system_does_not_spread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bind_module, "_SPREADS", False)
+    first, second = open_listeners_for(2, "127.0.0.1:0")
+    assert first == second
+    close(first)
+
+
+def test_workers_that_cannot_listen_somewhere_listen_nowhere(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    with pytest.raises(OSError, match="fd:999999"):
+        open_listeners_for(2, ["127.0.0.1:0", f"unix:{path}", "fd:999999"])
+    assert not path.exists()
+
+
+def test_memory_has_nothing_to_inherit() -> None:
+    with pytest.raises(OSError, match="fd:3"):
+        anyio.run(MemoryNetwork().listen, "fd:3")
