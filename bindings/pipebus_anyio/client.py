@@ -9,7 +9,7 @@ from pipebus.engine.engine import Engine
 from pipebus.engine.http_calls import TaskClient
 from pipebus.limits import ClientLimits, Timeouts
 from pipebus.pipeline.declare import Pipeline
-from pipebus_anyio.options import Options, Wire
+from pipebus_anyio.options import DriverName, Options, Wire
 from pipebus_anyio.runtime import Runtime
 from pipebus_anyio.server import REAL, Surroundings, hosted
 from pipebus_anyio.tls import StrPath
@@ -48,6 +48,7 @@ class BaseClient(TaskClient):
         timeouts: Timeouts | None = None,
         verify: bool | StrPath | ssl.SSLContext = True,
         wire: Wire = "auto",
+        driver: DriverName = "auto",
     ) -> None:
         self._host = _CLOSED
         self._origin = None
@@ -57,6 +58,7 @@ class BaseClient(TaskClient):
             timeouts=timeouts or Timeouts(),
             verify=verify,
             wire=wire,
+            driver=driver,
         )
         self._surroundings = REAL
         self._stack = AsyncExitStack()

@@ -14,7 +14,9 @@ from pipebus.engine.calls import Call
 from pipebus.engine.engine import Engine
 from pipebus.engine.host import Start
 from pipebus.http.client import AbandonConnect, Connect, Resolve
+from pipebus.http.message import Address
 from pipebus.limits import INFINITY
+from pipebus_anyio.bind import Bind
 from pipebus_anyio.runner import Runner
 from pipebus_anyio.runtime import Runtime, Waiter
 from pipebus_anyio.threads import Answer, ThreadCalls, ThreadWaiter
@@ -30,9 +32,25 @@ _FAIR_AFTER: Final = 32
 
 
 class Driver(Protocol):
-    """What moves bytes: carries out the actions that concern connections."""
+    """What moves bytes: accepts connections, and carries out the actions that concern them."""
 
     name: str
+
+    def start(self, host: "Host") -> None:
+        """Say who pumps; before anything else."""
+        ...
+
+    async def listen(self, bind: Bind) -> list[Address]:
+        """Begin to accept at every address; return them, as they really are."""
+        ...
+
+    def stop_accepting(self) -> None:
+        """Take what is established already, then close the listeners."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what is left, after the runtime's exit."""
+        ...
 
     def flush(self, token: object) -> None:
         """See what a link has to send, and whether it is read or closed; never blocks."""

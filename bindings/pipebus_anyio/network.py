@@ -93,19 +93,28 @@ class SocketListener:
         self._listening.close()
 
     def _accept_some(self, most: int, accepted: Accepted) -> OSError | None:
-        """Accept at most `most`; return the error that stops it, if it is not just the end."""
-        for _ in range(most):
-            try:
-                sock, peer = self._listening.sock.accept()
-            except BlockingIOError:
-                return None
-            except ConnectionError:
-                continue  # ECONNABORTED: gone before it was accepted
-            except OSError as error:
-                return error
-            sock.setblocking(False)
+        def take(sock: socket.socket, peer: object) -> None:
             accepted(partial(_open, sock, self._new_reader), peer_address(peer))
-        return None
+
+        return accept_some(self._listening.sock, most, take)
+
+
+def accept_some(
+    listening: socket.socket, most: int, accepted: Callable[[socket.socket, object], None]
+) -> OSError | None:
+    """Accept at most `most`; return the error that stops it, if it is not just the end."""
+    for _ in range(most):
+        try:
+            sock, peer = listening.accept()
+        except BlockingIOError:
+            return None
+        except ConnectionError:
+            continue  # ECONNABORTED: gone before it was accepted
+        except OSError as error:
+            return error
+        sock.setblocking(False)
+        accepted(sock, peer)
+    return None
 
 
 async def _open(sock: socket.socket, new_reader: NewReader) -> Transport:
@@ -137,28 +146,39 @@ class SocketNetwork:
         return [SocketListener(listening, self._new_reader) for listening in sockets]
 
     async def resolve(self, host: str, port: int) -> list[tuple[str, int]]:
-        """Return a name's addresses in the system's order (RFC 6724); an address is its own."""
-        try:
-            ipaddress.ip_address(host)
-        except ValueError:
-            found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            return [(where[0], where[1]) for _, _, _, _, where in found]
-        return [(host, port)]
+        """Return a name's addresses, best first."""
+        return await resolve(host, port)
 
     async def connect(self, address: Address) -> Transport:
         """Connect to one address."""
-        if isinstance(address, str):
-            family = socket.AF_UNIX
-        else:
-            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = new_socket(address)
         try:
-            sock.setblocking(False)
             await _connect(sock, address)
             return SocketTransport(sock, self._new_reader(sock))
         except BaseException:
             sock.close()
             raise
+
+
+async def resolve(host: str, port: int) -> list[tuple[str, int]]:
+    """Return a name's addresses in the system's order (RFC 6724); an address is its own."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        return [(where[0], where[1]) for _, _, _, _, where in found]
+    return [(host, port)]
+
+
+def new_socket(address: Address) -> socket.socket:
+    """Return a non-blocking socket of an address's kind."""
+    if isinstance(address, str):
+        family = socket.AF_UNIX
+    else:
+        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    return sock
 
 
 async def _connect(sock: socket.socket, address: Address) -> None:

@@ -8,16 +8,21 @@ from typing import Final, Literal, TypedDict, TypeVar
 from pipebus.http.wire import WireCodec
 from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import ClientLimits, Limits, Timeouts
+from pipebus_anyio import selector
 from pipebus_anyio.bind import Bind
 from pipebus_anyio.tls import StrPath, TLSConfig
 
 Wire = Literal["auto", "h11"]
-DriverName = Literal["auto", "streams"]
+DriverName = Literal["auto", "selector", "streams"]
 T = TypeVar("T")
 DEFAULT_BIND: Final = "127.0.0.1:8000"
 
 _WIRES: Final[dict[str, Callable[[], WireCodec]]] = {"auto": H11Codec, "h11": H11Codec}
-_DRIVERS: Final = {"auto": "streams", "streams": "streams"}
+_DRIVERS: Final[dict[str, str]] = {
+    "auto": "selector" if selector.AVAILABLE else "streams",
+    **({"selector": "selector"} if selector.AVAILABLE else {}),
+    "streams": "streams",
+}
 
 
 class ServeOptions(TypedDict, total=False):

@@ -1,4 +1,4 @@
-"""The seam between the shared binding and an async library: six functions.
+"""The seam between the shared binding and an async library: seven functions.
 
 anyio's task groups and events are not used for handlers: a task group per request costs two to
 three times a native task, and an anyio scope re-cancels a handler whose `finally` awaits native
@@ -88,6 +88,13 @@ class Runtime(Protocol):
 
     def new_reader(self, sock: socket.socket) -> SocketReader:
         """Return what reads `sock` for one task."""
+        ...
+
+    def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]:
+        """Call `ready` in the loop's thread for as long as `fd` is readable, again and again.
+
+        It must not raise. Ends when what is returned is called, or with the runtime.
+        """
         ...
 
     async def __aenter__(self) -> Self:

@@ -15,10 +15,11 @@ from pipebus.http.wire import WireCodec
 from pipebus.pipeline.client_protocol import HttpClientProtocol
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.bus import ServerBus
-from pipebus_anyio.host import Host
+from pipebus_anyio.host import Driver, Host
 from pipebus_anyio.network import Network, SocketNetwork
 from pipebus_anyio.options import Options
 from pipebus_anyio.runtime import Runtime
+from pipebus_anyio.selector import SelectorDriver
 from pipebus_anyio.streams import StreamsDriver
 from pipebus_anyio.tls import client_contexts, server_context
 
@@ -55,7 +56,7 @@ class Server:
         self,
         host: Host,
         engine: Engine,
-        driver: StreamsDriver,
+        driver: Driver,
         wire: WireCodec,
         options: Options,
     ) -> None:
@@ -69,7 +70,7 @@ class Server:
         """Outgoing HTTP calls, over the bus and the pool that handlers use."""
         self.runtime: str = host.runtime_name
         """`asyncio` or `trio`."""
-        self.driver = driver
+        self.driver: Driver = driver
         """What moves its bytes; `driver.name` names it."""
         self.wire = wire
         """The codec that takes its heads apart."""
@@ -112,9 +113,8 @@ async def hosted(
     pipeline: Pipeline[Any],
     options: Options,
     surroundings: Surroundings,
-) -> AsyncIterator[tuple[Host, Engine, StreamsDriver, WireCodec]]:
+) -> AsyncIterator[tuple[Host, Engine, Driver, WireCodec]]:
     """Run a pipeline's engine in a runtime of its own, and close it at the end."""
-    options.driver_name()
     wire = options.new_wire()
     with ExitStack() as last:
         async with new_runtime() as runtime:
@@ -127,23 +127,34 @@ async def hosted(
                 client_limits=options.client_limits,
                 timeouts=options.timeouts,
             )
-            driver = StreamsDriver(
-                engine,
-                runtime,
-                surroundings.network
-                or SocketNetwork(runtime.new_reader, unix_mode=options.unix_mode),
-                server_tls=server_context(options.tls),
-                client_tls=client_contexts(options.verify),
-            )
+            driver = _new_driver(engine, runtime, options, surroundings.network)
             host = Host(engine, runtime, driver, wall=surroundings.wall)
             driver.start(host)
             last.callback(_name_threads, host, runtime)
             last.callback(host.end)
+            last.callback(driver.close)
             try:
                 yield host, engine, driver, wire
             finally:
                 driver.stop_accepting()
                 host.close()
+
+
+def _new_driver(
+    engine: Engine, runtime: Runtime, options: Options, network: Network | None
+) -> Driver:
+    server_tls, client_tls = server_context(options.tls), client_contexts(options.verify)
+    # A network of one's own is made of streams.
+    if network is None and options.driver_name() == "selector":
+        return SelectorDriver(
+            engine,
+            runtime,
+            server_tls=server_tls,
+            client_tls=client_tls,
+            unix_mode=options.unix_mode,
+        )
+    network = network or SocketNetwork(runtime.new_reader, unix_mode=options.unix_mode)
+    return StreamsDriver(engine, runtime, network, server_tls=server_tls, client_tls=client_tls)
 
 
 def _name_threads(host: Host, runtime: Runtime) -> None:

@@ -23,7 +23,8 @@ EOF: Final = (anyio.EndOfStream,)
 LOST: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 """The connection is gone: reset, failed or closed here. `ssl.SSLError` is an `OSError`."""
 
-_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+"""The value of SO_LINGER with which a close sends RST."""
 
 
 class Transport(Protocol):
@@ -95,7 +96,7 @@ class SocketTransport:
     def reset_on_close(self) -> None:
         """Set SO_LINGER to zero seconds: the close sends RST (no effect on UNIX sockets)."""
         with suppress(OSError):  # closed already, or the peer's reset has come first
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
 
     async def aclose(self) -> None:
         """Close the socket."""

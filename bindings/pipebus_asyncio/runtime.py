@@ -114,6 +114,15 @@ class AsyncioRuntime:
         """Return a reader that stays registered."""
         return AsyncioReader(sock)
 
+    def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]:
+        """Call `ready` as long as `fd` is readable: registered once, without a task to wake."""
+        self._loop.add_reader(fd, ready)
+
+        def stop() -> None:
+            self._loop.remove_reader(fd)
+
+        return stop
+
     async def __aenter__(self) -> Self:
         return self
 

@@ -115,6 +115,10 @@ class TrioRuntime:
         """Return anyio's, which is trio's own."""
         return AnyioReader(sock)
 
+    def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]:
+        """Call `ready` as long as `fd` is readable."""
+        return self.spawn(_watch, fd, ready).scope.cancel
+
     async def __aenter__(self) -> Self:
         self._manager = trio.open_nursery()
         self._nursery = await self._manager.__aenter__()
@@ -142,6 +146,12 @@ class TrioRuntime:
             await self._manager.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
             raise _innermost(group) from None
+
+
+async def _watch(fd: int, ready: Callable[[], None]) -> None:
+    while True:
+        await trio.lowlevel.wait_readable(fd)
+        ready()
 
 
 def _innermost(group: BaseExceptionGroup[BaseException]) -> BaseException:

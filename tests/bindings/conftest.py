@@ -18,11 +18,12 @@ from pipebus.bus.event import Event
 from pipebus.http.wire_h11 import H11Codec
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.client import BaseClient
+from pipebus_anyio.selector import SelectorDriver
 from pipebus_anyio.server import Server
 from pipebus_anyio.streams import StreamsDriver
 
 RUNTIMES = ("asyncio", "trio")
-DRIVERS = {"streams": StreamsDriver}
+DRIVERS = {"streams": StreamsDriver, "selector": SelectorDriver}
 WIRES = {"h11": H11Codec}
 
 
@@ -72,11 +73,14 @@ class Stack:
 
     def client(self, **options: Any) -> BaseClient:
         """Return a client on this runtime."""
-        client: BaseClient = self.package.Client(wire=self.wire, **options)
+        client: BaseClient = self.package.Client(wire=self.wire, driver=self.driver, **options)
         return client
 
 
 STACKS = [Stack(r, d, w) for r in RUNTIMES for d in DRIVERS for w in WIRES]
+
+STREAMS = [stack for stack in STACKS if stack.driver == "streams"]
+"""The cells for tests of what only that driver has: transports, and memory in place of sockets."""
 
 
 @pytest.fixture(params=STACKS, ids=str)

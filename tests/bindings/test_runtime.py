@@ -9,8 +9,9 @@ import anyio
 import pytest
 
 from pipebus_anyio.runtime import EXIT_TIMEOUT, Runtime
-from tests.bindings.conftest import Stack
+from tests.bindings.conftest import STREAMS, Stack
 
+pytestmark = pytest.mark.parametrize("stack", STREAMS, ids=str, indirect=True)
 Scenario = Callable[[Runtime], Coroutine[Any, Any, None]]
 
 

@@ -239,6 +239,7 @@ async def test_an_idle_connection_is_closed(stack: Stack, app: App) -> None:
 async def test_a_handler_that_takes_too_long_is_504(stack: Stack, app: App) -> None:
     async with served(stack, app, limits=Limits(request_timeout=0.05)) as (_, client):
         assert (await client.ask(get("/wait"))).status == 504
+        await app.stopped.wait()  # the answer does not wait for the handler's end
         assert app.log == ["cancelled"]
         assert (await client.ask(get("/inline"))).status == 200
 

@@ -21,9 +21,12 @@ from pipebus_anyio.reader import SocketReader
 from pipebus_anyio.runtime import Runtime
 from pipebus_anyio.server import Surroundings
 from pipebus_anyio.transport import LOST, SocketTransport, Transport
-from tests.bindings.conftest import Stack
+from tests.bindings.conftest import STREAMS, Stack
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.parametrize("stack", STREAMS, ids=str, indirect=True),
+]
 
 
 def new_reader(stack: Stack) -> Callable[[socket.socket], SocketReader]:

@@ -17,6 +17,7 @@ from pipebus_anyio.network import Listener, Network, Open, SocketNetwork
 from pipebus_anyio.tls import TLSConfig, TlsTransport, client_contexts, server_context
 from pipebus_anyio.transport import EOF, LOST, Transport
 from tests.bindings.certificates import certificates
+from tests.bindings.conftest import STREAMS, Stack
 
 pytestmark = pytest.mark.anyio
 
@@ -80,6 +81,12 @@ async def tls_pair(network: Network) -> AsyncIterator[tuple[Any, Any]]:
         yield wrapped["near"], wrapped["far"]
         await wrapped["near"].aclose()
         await wrapped["far"].aclose()
+
+
+@pytest.fixture(params=STREAMS, ids=str)
+def stack(request: pytest.FixtureRequest) -> Stack:
+    cell: Stack = request.param
+    return cell
 
 
 @pytest.fixture(params=NETWORKS)

@@ -16,9 +16,10 @@ from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.memory import MemoryNetwork, MemoryTransport
 from pipebus_anyio.server import Server
 from pipebus_anyio.testing import VIRTUAL_EPOCH
-from tests.bindings.conftest import Stack
+from tests.bindings.conftest import STREAMS, Stack
 from tests.bindings.peer import Peer, get, post
 
+pytestmark = pytest.mark.parametrize("stack", STREAMS, ids=str, indirect=True)
 Scenario = Callable[["World"], Coroutine[Any, Any, None]]
 
 

@@ -20,8 +20,8 @@ class Engine(Assembly):
     A binding calls an input, then pulls `next_action` until it is None and carries each out, then
     arms its one timer for `next_deadline`.
 
-    - Connections: `accepted`, `receive_data`, `receive_eof`, `connection_lost`, `data_sent`;
-      `resolved`, `resolve_failed`, `connected`, `connect_failed`.
+    - Connections: `accepted`, `receive_data`, `receive_eof`, `eof_ahead`, `connection_lost`,
+      `data_sent`; `resolved`, `resolve_failed`, `connected`, `connect_failed`.
     - Handlers: `begin`, `complete`, `fail`, `ended`; `body_chunk`, `body_end`, `body_failed`.
     - Calls (see `calls.py`): `publish`, `request`, `sleep`, `http`, `read`, `next_event`,
       `upload_ready`, and `abandon`; at once: `publish_nowait`, `subscribe`, `unsubscribe`,
@@ -56,6 +56,15 @@ class Engine(Assembly):
         else:
             self.client.receive_eof(link, now)
         self._settle(now)
+
+    def eof_ahead(self, link: Link, now: float) -> None:
+        """Note that the peer shut its sending side, behind bytes that were not received yet.
+
+        A driver may say it while the link is not read; `receive_eof` comes when all was.
+        """
+        if isinstance(link, Session):
+            self.dispatch.eof_ahead(link, now)
+            self._settle(now)
 
     def connection_lost(self, link: Link, now: float) -> None:
         """Note that the socket is gone, however it came to that; always the last word on a link."""

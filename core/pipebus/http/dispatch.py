@@ -29,7 +29,7 @@ from pipebus.wall_clock import WallClock
 class Dispatch(Intake):
     """Message -> event -> exchange -> message, for every connection. Knows no bytes.
 
-    Inputs, by the driver through the engine: `opened`, `receive_data`, `receive_eof`,
+    Inputs, by the driver through the engine: `opened`, `receive_data`, `receive_eof`, `eof_ahead`,
     `data_sent`, `connection_lost` (always the last one, however the socket came to its end).
     Inputs, by the engine: `handler_began`, `exchange_ended` (for each ended exchange whose `owner`
     is a `Session`), `publisher_resumed` (for a publisher whose `owner` is one), `start_stream`,
@@ -94,6 +94,21 @@ class Dispatch(Intake):
         """Note that the peer shut its sending side."""
         session.conn.receive_eof(now)
         self.step(session, now)
+
+    def eof_ahead(self, session: Session, now: float) -> None:
+        """Note that the peer shut its sending side, behind bytes that were not received yet.
+
+        A request that is complete is treated as after `receive_eof`; the rest of one that is not,
+        or of the next, may be among those bytes.
+        """
+        stream = session.stream
+        if (
+            session.exchange is not None
+            and not session.conn.waits_for_room
+            and (stream is None or stream.done)
+        ):
+            self._watch_half_close(session, now)
+            self.step(session, now)
 
     def data_sent(self, session: Session, count: int, now: float) -> None:
         """Note that the operating system took `count` bytes of `data_to_send`."""

@@ -1,0 +1,230 @@
+"""The selector driver: one epoll for all sockets, swept synchronously, on either runtime."""
+
+import logging
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final, Protocol
+
+from pipebus.engine.engine import Engine
+from pipebus.http.client import AbandonConnect, Connect, Resolve
+from pipebus.http.message import Address
+from pipebus_anyio.accepting import AcceptingSocket
+from pipebus_anyio.attempt import Attempt
+from pipebus_anyio.bind import Bind, open_listeners
+from pipebus_anyio.network import resolve
+from pipebus_anyio.runtime import Runtime
+from pipebus_anyio.socket_connection import SocketConnection
+from pipebus_anyio.tls_connection import TlsConnection
+from pipebus_anyio.tls_layer import TlsLayer
+from pipebus_anyio.transport import peer_address
+
+if TYPE_CHECKING:
+    from pipebus_anyio.host import Host
+
+logger: logging.Logger = logging.getLogger("pipebus")
+
+SOCKETS_PER_SWEEP: Final = 256
+"""Sockets served before other tasks get their turn."""
+AVAILABLE: Final = hasattr(select, "epoll")
+"""Whether this system has what the driver needs."""
+
+
+class Watched(Protocol):
+    """Something with a file descriptor in the epoll."""
+
+    fd: int
+    sock: socket.socket
+
+    def ready(self, events: int) -> None:
+        """Act on what epoll says."""
+        ...
+
+
+class SelectorDriver:
+    """A `Driver` without a task per connection.
+
+    The runtime watches the epoll's own file descriptor; when it is readable, every ready socket is
+    served in one synchronous sweep. A handler that ends in its own task sends at once.
+    """
+
+    name = "selector"
+
+    __slots__ = (
+        "_client_tls", "_epoll", "_listeners", "_runtime", "_server_tls", "_stale",
+        "_stop_watching", "_sweeping", "_unix_mode", "_watched", "attempts", "engine", "host", "spawn",
+    )  # fmt: skip
+
+    host: "Host"
+
+    def __init__(
+        self,
+        engine: Engine,
+        runtime: Runtime,
+        *,
+        server_tls: ssl.SSLContext | None,
+        client_tls: Callable[[], ssl.SSLContext],
+        unix_mode: int | None = None,
+    ) -> None:
+        self.engine: Engine = engine
+        self.spawn: Callable[..., object] = runtime.spawn
+        self._runtime = runtime
+        self._server_tls = server_tls
+        self._client_tls = client_tls
+        self._unix_mode = unix_mode
+        self._listeners: list[AcceptingSocket] = []
+        self.attempts: dict[str, Attempt] = {}
+        """Those under way; each takes itself out when it ends."""
+        self._watched: dict[int, Watched] = {}
+        self._stale: list[socket.socket] = []
+        self._sweeping = False
+        self._epoll = select.epoll()
+
+    def start(self, host: "Host") -> None:
+        """Say who pumps; before anything else."""
+        self.host = host
+        self._stop_watching = self._runtime.watch(self._epoll.fileno(), self._sweep)
+
+    def close(self) -> None:
+        """Close every socket that is left; after the runtime's exit."""
+        self._stop_watching()
+        for watched in self._watched.values():
+            watched.sock.close()
+        self._watched.clear()
+        self._epoll.close()
+
+    # --- the sweep -----------------------------------------------------------------------------
+
+    def _sweep(self) -> None:
+        """Serve what is ready."""
+        find = self._watched.get
+        self._sweeping = True
+        try:
+            for fd, events in self._epoll.poll(0, SOCKETS_PER_SWEEP):
+                watched = find(fd)
+                if watched is not None:
+                    try:
+                        watched.ready(events)
+                    except Exception as error:  # noqa: BLE001 (it ends one connection and is logged)
+                        self._failed(watched, error)
+        finally:
+            self._sweeping = False
+            if self._stale:
+                self._close_stale()
+
+    def _failed(self, watched: Watched, error: Exception) -> None:
+        """Let a fault of ours end one connection, and nothing else."""
+        logger.error("unexpected exception in %r", watched, exc_info=error)
+        if isinstance(watched, SocketConnection):
+            watched.discard()
+            if hasattr(watched, "link"):
+                self.engine.connection_lost(watched.link, self.host.now())
+                self.host.pump()
+
+    def watch(self, watched: Watched, interest: int) -> None:
+        """Ask for a socket's events, or for others than before."""
+        fd = watched.fd
+        if fd in self._watched:
+            self._epoll.modify(fd, interest)
+        else:
+            self._epoll.register(fd, interest)
+        self._watched[fd] = watched
+
+    def unwatch(self, watched: Watched) -> None:
+        """Ask for no more events of a socket, not even its peer's end."""
+        if self._watched.pop(watched.fd, None) is not None:
+            self._epoll.unregister(watched.fd)
+
+    def close_socket(self, watched: Watched) -> None:
+        """Close a socket: at the end of a sweep, for until then its number stands for it."""
+        self.unwatch(watched)
+        self._stale.append(watched.sock)
+        if not self._sweeping:
+            self._close_stale()
+
+    def _close_stale(self) -> None:
+        stale, self._stale = self._stale, []
+        for sock in stale:
+            sock.close()
+
+    # --- accepting -----------------------------------------------------------------------------
+
+    async def listen(self, bind: Bind) -> list[Address]:
+        """Begin to accept at every address; return them, as they really are."""
+        for listening in await open_listeners(bind, unix_mode=self._unix_mode):
+            listener = AcceptingSocket(self, listening)
+            self._listeners.append(listener)
+            listener.begin()
+        return [listener.address for listener in self._listeners]
+
+    def stop_accepting(self) -> None:
+        """Take what is established already, then close the listeners."""
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.close()
+
+    def accepted(self, sock: socket.socket, peer: object) -> None:
+        """Take a connection."""
+        context = self._server_tls
+        try:
+            if sock.family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:  # reset already (EINVAL, on BSD)
+            sock.close()
+            return
+        connection: SocketConnection
+        if context is None:
+            connection = SocketConnection(self, sock)
+        else:
+            connection = TlsConnection(self, sock, TlsLayer(context))
+        link = self.engine.accepted(
+            client=peer_address(peer), tls=context is not None, token=connection,
+            now=self.host.now(),
+        )  # fmt: skip
+        connection.link = link
+        if isinstance(connection, TlsConnection):
+            connection.handshake(partial(self._secured, connection))
+        else:
+            connection.open(link)
+        self.host.pump()
+
+    @staticmethod
+    def _secured(connection: SocketConnection, error: BaseException | None) -> None:
+        if error is None:
+            connection.open(connection.link)
+        else:
+            connection.end()
+
+    # --- actions -------------------------------------------------------------------------------
+
+    def flush(self, token: object) -> None:
+        """Send what a link has, at once."""
+        assert isinstance(token, SocketConnection)
+        token.flush()
+
+    def resolve(self, action: Resolve) -> None:
+        """Resolve in a task; it is not awaited by anyone, a late answer is dropped by the core."""
+        self.spawn(self._resolve, action)
+
+    async def _resolve(self, action: Resolve) -> None:
+        try:
+            addresses = await resolve(action.host, action.port)
+        except (OSError, UnicodeError) as error:  # UnicodeError: what IDNA does not encode
+            self.engine.resolve_failed(action.id, error, self.host.now())
+        else:
+            self.engine.resolved(action.id, addresses, self.host.now())
+        self.host.pump()
+
+    def connect(self, action: Connect) -> None:
+        """Start one connection attempt."""
+        attempt = Attempt(self, action, self._client_tls)
+        self.attempts[action.attempt_id] = attempt
+        attempt.begin()
+
+    def abandon_connect(self, action: AbandonConnect) -> None:
+        """Give up an attempt; one that has just ended needs nothing."""
+        attempt = self.attempts.pop(action.attempt_id, None)
+        if attempt is not None:
+            attempt.abandon()
