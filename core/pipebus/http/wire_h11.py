@@ -4,15 +4,18 @@ h11's own cycle is not used (it cannot start one that it did not write): each he
 `h11.Connection`, which never sees a body.
 """
 
+import re
 from typing import Final
 
 import h11
 
 from pipebus.errors import RemoteProtocolError
-from pipebus.http.wire import RequestHead, ResponseHead
+from pipebus.http.wire import RawHeaders, RequestHead, ResponseHead
 
 _DUMMY: Final = h11.Request(method=b"GET", target=b"/", headers=[(b"host", b"x")])
 _DUMMY_END: Final = h11.EndOfMessage()
+
+_codings: Final = re.compile(rb"(?i)\r\ntransfer-encoding:[ \t]*+([^ \t\r]*+)").findall
 
 
 class H11Codec:
@@ -27,7 +30,7 @@ class H11Codec:
         if not isinstance(event, h11.Request):
             raise RemoteProtocolError("not a complete request head")
         return RequestHead(
-            event.method.decode("ascii"), event.target, event.http_version, list(event.headers)
+            event.method.decode("ascii"), event.target, event.http_version, _fields(event, data)
         )
 
     def parse_response_head(self, data: bytes, /) -> ResponseHead:
@@ -40,7 +43,7 @@ class H11Codec:
         if not isinstance(event, (h11.Response, h11.InformationalResponse)):
             raise RemoteProtocolError("not a complete response head")
         return ResponseHead(
-            event.status_code, event.reason, event.http_version, list(event.headers)
+            event.status_code, event.reason, event.http_version, _fields(event, data)
         )
 
 
@@ -50,3 +53,14 @@ def _parse(connection: h11.Connection, data: bytes) -> object:
         return connection.next_event()
     except h11.RemoteProtocolError as error:
         raise RemoteProtocolError(str(error), error.error_status_hint) from None
+
+
+def _fields(
+    event: h11.Request | h11.Response | h11.InformationalResponse, data: bytes
+) -> RawHeaders:
+    """Return the fields, the value of Transfer-Encoding as it stood on the wire: h11 lowers it."""
+    fields = list(event.headers)
+    for at, (name, _) in enumerate(fields):
+        if name == b"transfer-encoding":
+            fields[at] = (name, _codings(data)[0])
+    return fields

@@ -11,7 +11,7 @@ from pipebus.http.server_events import (
     HeadReceived,
     ServerEvent,
 )
-from pipebus.http.wire import RawHeaders
+from pipebus.http.wire import RawHeaders, WireCodec
 from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import Limits
 from pipebus.wall_clock import WallClock
@@ -53,9 +53,11 @@ def word(event: ServerEvent) -> object:
 class Rig:
     """One connection, its clock and shorthands."""
 
-    def __init__(self, limits: Limits = SMALL, now: float = 0.0) -> None:
+    def __init__(
+        self, limits: Limits = SMALL, now: float = 0.0, wire: WireCodec | None = None
+    ) -> None:
         self.now = now
-        self.conn = ServerConnection(limits, H11Codec(), WallClock(), now)
+        self.conn = ServerConnection(limits, wire or H11Codec(), WallClock(), now)
 
     def events(self) -> list[object]:
         """Pull all events there are."""
