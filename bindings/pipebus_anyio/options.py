@@ -12,12 +12,33 @@ from pipebus_anyio import selector
 from pipebus_anyio.bind import Bind
 from pipebus_anyio.tls import StrPath, TLSConfig
 
-Wire = Literal["auto", "h11"]
+Wire = Literal["auto", "h11", "llhttp"]
 DriverName = Literal["auto", "selector", "streams"]
 T = TypeVar("T")
 DEFAULT_BIND: Final = "127.0.0.1:8000"
 
-_WIRES: Final[dict[str, Callable[[], WireCodec]]] = {"auto": H11Codec, "h11": H11Codec}
+
+def _llhttp() -> WireCodec:
+    try:
+        from pipebus.http.wire_llhttp import LlhttpCodec  # needs the extra
+    except ImportError as error:
+        msg = "wire llhttp needs httptools: pip install 'pipebus[fast]'"
+        raise ValueError(msg) from error
+    return LlhttpCodec()
+
+
+def _fastest() -> WireCodec:
+    try:
+        return _llhttp()
+    except ValueError:
+        return H11Codec()
+
+
+_WIRES: Final[dict[str, Callable[[], WireCodec]]] = {
+    "auto": _fastest,
+    "h11": H11Codec,
+    "llhttp": _llhttp,
+}
 _DRIVERS: Final[dict[str, str]] = {
     "auto": "selector" if selector.AVAILABLE else "streams",
     **({"selector": "selector"} if selector.AVAILABLE else {}),
@@ -42,7 +63,10 @@ class ServeOptions(TypedDict, total=False):
     verify: bool | StrPath | ssl.SSLContext
     """How outgoing https is checked: True (default), a CA file, a context; False: not at all."""
     wire: Wire
-    """The codec that takes heads apart; `"auto"` (default) is the fastest that is installed."""
+    """The codec that takes heads apart; `"auto"` (default) is the fastest that is installed.
+
+    `"llhttp"` comes with the extra `fast`.
+    """
     driver: DriverName
     """What moves bytes; `"auto"` (default) is the fastest that the system supports."""
     unix_mode: int | None
@@ -64,7 +88,7 @@ class Options:
     unix_mode: int | None = None
 
     def new_wire(self) -> WireCodec:
-        """Return the codec; raises `ValueError` for a name that is none."""
+        """Return the codec; raises `ValueError` for a name that is none, or is not installed."""
         return _choose(_WIRES, self.wire, "wire")()
 
     def driver_name(self) -> str:

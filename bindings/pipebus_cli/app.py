@@ -9,7 +9,7 @@ from cyclopts.exceptions import CycloptsError
 
 from pipebus import __version__
 from pipebus.limits import Limits
-from pipebus_anyio.options import DriverName, Wire
+from pipebus_anyio.options import DriverName
 from pipebus_cli.call import CallOptions
 from pipebus_cli.call import call as call_url
 from pipebus_cli.demo.experiment import SEED_REQUESTS, Which
@@ -17,7 +17,7 @@ from pipebus_cli.demo.experiment import demo as run_demo
 from pipebus_cli.echo import new_echo
 from pipebus_cli.errors import USAGE, CliError
 from pipebus_cli.numbers import read_value, show
-from pipebus_cli.options import LimitOptions, ServingOptions
+from pipebus_cli.options import LimitOptions, ServingOptions, WireOption
 from pipebus_cli.reload import reload as run_reloading
 from pipebus_cli.serve import load
 from pipebus_cli.serve import serve as run_server
@@ -100,7 +100,7 @@ def demo(
     runtime: Which = "both",
     requests: int = SEED_REQUESTS,
     driver: DriverName = "auto",
-    wire: Wire = "auto",
+    wire: WireOption = "auto",
 ) -> int:
     """Measure an echo server and a client over loopback, beside the figures of the seed report.
 

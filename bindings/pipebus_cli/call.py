@@ -20,10 +20,11 @@ from pipebus.http.response import phrase
 from pipebus.limits import Timeouts
 from pipebus.pipeline.client_protocol import ResponseStream
 from pipebus.pipeline.declare import Pipeline
-from pipebus_anyio.options import Options, Wire
+from pipebus_anyio.options import Options
 from pipebus_anyio.server import serve
 from pipebus_anyio.tls import client_contexts
 from pipebus_cli.errors import FAILED, USAGE, CliError, explain
+from pipebus_cli.options import WireOption
 from pipebus_cli.runtimes import RuntimeName, choose
 
 _PIECE: Final = 65_536
@@ -56,7 +57,7 @@ class CallOptions:
     """Do not check the server's certificate."""
     runtime: RuntimeName = "asyncio"
     """The async library."""
-    wire: Wire = "auto"
+    wire: WireOption = "auto"
     """What takes message heads apart."""
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from pipebus.limits import Limits
-from pipebus_anyio.options import DriverName, ServeOptions, Wire
+from pipebus_anyio.options import DriverName, Options, ServeOptions, Wire
 from pipebus_anyio.server import Server
 from pipebus_anyio.tls import TLSConfig
 from pipebus_cli.errors import USAGE, CliError, explain
@@ -26,6 +26,13 @@ LimitOptions = Annotated[
 ]
 
 
+def _installed(_: object, wire: str) -> None:
+    Options(wire=wire).new_wire()
+
+
+WireOption = Annotated[Wire, Parameter(validator=_installed)]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingOptions:
@@ -35,7 +42,7 @@ class ServingOptions:
     """The async library."""
     driver: DriverName = "auto"
     """What moves bytes."""
-    wire: Wire = "auto"
+    wire: WireOption = "auto"
     """What takes message heads apart."""
     host: str = "127.0.0.1"
     """A name or an address to listen at; empty: every interface."""

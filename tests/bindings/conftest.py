@@ -16,6 +16,7 @@ import sniffio
 
 from pipebus.bus.event import Event
 from pipebus.http.wire_h11 import H11Codec
+from pipebus.http.wire_llhttp import LlhttpCodec
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.client import BaseClient
 from pipebus_anyio.selector import SelectorDriver
@@ -24,7 +25,7 @@ from pipebus_anyio.streams import StreamsDriver
 
 RUNTIMES = ("asyncio", "trio")
 DRIVERS = {"streams": StreamsDriver, "selector": SelectorDriver}
-WIRES = {"h11": H11Codec}
+WIRES = {"h11": H11Codec, "llhttp": LlhttpCodec}
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def read_to_end(connection: socket.socket) -> bytes:
 @RUNTIMES
 def test_echo_answers_any_method_and_path_with_the_body(runtime: str) -> None:
     with serving("echo", "--runtime", runtime, "--port", "0") as server:
-        assert server.banner[0] == f"echo on {runtime}, driver streams, wire h11, grace 30 s"
+        assert server.banner[0] == f"echo on {runtime}, driver selector, wire llhttp, grace 30 s"
         with httpx.Client(base_url=server.url) as client:
             for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"):
                 body = bytes(range(256)) * 500

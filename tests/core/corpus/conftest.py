@@ -6,8 +6,9 @@ import pytest
 
 from pipebus.http.wire import WireCodec
 from pipebus.http.wire_h11 import H11Codec
+from pipebus.http.wire_llhttp import LlhttpCodec
 
-WIRES: Final[dict[str, WireCodec]] = {"h11": H11Codec()}
+WIRES: Final[dict[str, WireCodec]] = {"h11": H11Codec(), "llhttp": LlhttpCodec()}
 
 
 @pytest.fixture(params=WIRES)
