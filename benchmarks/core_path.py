@@ -2,8 +2,9 @@
 
     python -m benchmarks.core_path [PART ...]
 
-Prints microseconds of process CPU time for one operation. Each figure is the best of many short
-batches: the smallest is the one that other work on the machine disturbed least.
+Prints microseconds of process CPU time for one operation, with each wire codec and with none. Each
+figure is the best of many short batches: the smallest is the one that other work on the machine
+disturbed least.
 """
 
 import sys
@@ -24,6 +25,7 @@ from pipebus.http.server_connection import ServerConnection
 from pipebus.http.server_events import HeadReceived
 from pipebus.http.wire import HTTP_11, RequestHead, ResponseHead, WireCodec
 from pipebus.http.wire_h11 import H11Codec
+from pipebus.http.wire_llhttp import LlhttpCodec
 from pipebus.limits import ClientLimits, Limits, Timeouts
 from pipebus.pipeline.declare import Pipeline
 from pipebus.timers import TimerQueue
@@ -37,9 +39,16 @@ REQUEST = (
     b"POST /echo HTTP/1.1\r\nHost: localhost:8000\r\nContent-Type: text/plain\r\n"
     b"Content-Length: 230\r\n\r\n" + BODY
 )
+TEN_FIELDS = (
+    b"POST /echo HTTP/1.1\r\nHost: localhost:8000\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n"
+    b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\n"
+    b"Accept-Language: en-US,en;q=0.5\r\nAccept-Encoding: gzip, deflate, br\r\n"
+    b"Content-Type: text/plain\r\nContent-Length: 230\r\nOrigin: http://localhost:8000\r\n"
+    b"Connection: keep-alive\r\nCookie: session=0123456789abcdef0123456789abcdef\r\n\r\n"
+)
 RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 230\r\n\r\n" + BODY
 
-Operation = Callable[[float], None]
+Operation = Callable[[float], object]
 """One operation at a moment (`now`, in seconds)."""
 
 
@@ -98,6 +107,18 @@ def request_and_reply() -> Operation:
         bus.released(exchange.responder, now)
 
     return run
+
+
+def request_head(codec: WireCodec, data: bytes) -> Operation:
+    """The codec alone, on one head."""
+    parse = codec.parse_request_head
+    return lambda now: parse(data)
+
+
+def response_head(codec: WireCodec) -> Operation:
+    parse = codec.parse_response_head
+    head = RESPONSE.removesuffix(BODY)
+    return lambda now: parse(head)
 
 
 def server_bytes(codec: WireCodec) -> Operation:
@@ -202,13 +223,16 @@ PARTS: dict[str, Callable[[], Operation]] = {
     "bus: publish + take, 1 subscription": lambda: publish_and_take(0),
     "bus: publish + take, 1,000 others": lambda: publish_and_take(1_000),
     "bus: request / reply": request_and_reply,
-    "server connection, no codec": lambda: server_bytes(NoCodec()),
-    "server connection, h11 heads": lambda: server_bytes(H11Codec()),
-    "engine, def, no codec": lambda: engine_path(NoCodec(), inline=True),
-    "engine, def, h11 heads": lambda: engine_path(H11Codec(), inline=True),
-    "engine, async def, no codec": lambda: engine_path(NoCodec(), inline=False),
-    "client call, no codec": lambda: client_cycle(NoCodec()),
-    "client call, h11 heads": lambda: client_cycle(H11Codec()),
+}
+CODECS: tuple[WireCodec, ...] = (NoCodec(), H11Codec(), LlhttpCodec())
+WIRE_PARTS: dict[str, Callable[[WireCodec], Operation]] = {
+    "request head, 3 fields": lambda codec: request_head(codec, REQUEST.removesuffix(BODY)),
+    "request head, 10 fields": lambda codec: request_head(codec, TEN_FIELDS),
+    "response head, 2 fields": response_head,
+    "server connection": server_bytes,
+    "engine, def": lambda codec: engine_path(codec, inline=True),
+    "engine, async def": lambda codec: engine_path(codec, inline=False),
+    "client call": client_cycle,
 }
 
 
@@ -230,9 +254,19 @@ def measure(operation: Operation) -> float:
 
 def main() -> None:
     wanted = sys.argv[1:]
+
+    def picked(name: str) -> bool:
+        return not wanted or any(word in name for word in wanted)
+
     for name, part in PARTS.items():
-        if not wanted or any(word in name for word in wanted):
+        if picked(name):
             print(f"{name:<40}{measure(part()):7.2f} us")
+    if any(map(picked, WIRE_PARTS)):
+        print(" " * 40, *(f"{codec.name:>7}" for codec in CODECS), sep="")
+    for name, wire_part in WIRE_PARTS.items():
+        if picked(name):
+            figures = [measure(wire_part(codec)) for codec in CODECS]
+            print(f"{name:<40}", *(f"{figure:7.2f}" for figure in figures), " us", sep="")
 
 
 if __name__ == "__main__":
