@@ -1,4 +1,4 @@
-"""`python pipebus_echo.py RUNTIME KIND PORT`: the contender. KIND: `def` or `async`."""
+"""`python -m benchmarks.apps.pipebus_echo RUNTIME KIND DRIVER WIRE PORT`; KIND: `def`, `async`."""
 
 import importlib
 import sys
@@ -25,7 +25,11 @@ def new_pipeline(kind: str) -> Pipeline[None]:
 
 
 if __name__ == "__main__":
-    runtime, kind, port = sys.argv[1:]
+    runtime, kind, driver, wire, port = sys.argv[1:]
     importlib.import_module(f"pipebus_{runtime}").run(
-        new_pipeline(kind), bind=f"127.0.0.1:{port}", log_level="WARNING"
+        new_pipeline(kind),
+        bind=f"127.0.0.1:{port}",
+        driver=driver,
+        wire=wire,
+        log_level="WARNING",
     )
