@@ -3,12 +3,13 @@
 import hashlib
 import sys
 
+from pipebus.http.wire import WireCodec
 from tests.core.simulation.rig import Rig
 from tests.core.simulation.scenario import Author
 
 
-def digest(seed: int) -> str:
-    rig = Rig(Author(seed).draw())
+def digest(seed: int, wire: WireCodec | None = None) -> str:
+    rig = Rig(Author(seed).draw(), wire=wire)
     rig.play()
     return hashlib.sha256(repr(rig.transcript()).encode()).hexdigest()
 

@@ -11,7 +11,9 @@ from pipebus.bus.subscription import Subscription
 from pipebus.engine.calls import Call, HttpCall
 from pipebus.engine.engine import Engine
 from pipebus.http.client import ClientRequest
+from pipebus.http.wire import WireCodec
 from pipebus.http.wire_h11 import H11Codec
+from pipebus.http.wire_llhttp import LlhttpCodec
 from pipebus.limits import ClientLimits, Timeouts
 from pipebus.pipeline.declarations import SubscriberDecl
 from pipebus.pipeline.declare import Pipeline
@@ -35,11 +37,14 @@ CALLER = Timeouts(connect=1.0, write=2.0, read=3.0, pool=1.0, total=4.0)
 class Rig:
     """One play. `events`, `peers` and `calls` are what came of it."""
 
-    def __init__(self, scenario: Scenario, faults: Faults | None = None) -> None:
-        """With `faults` given in place of the scenario's, plays over several networks compare.
+    def __init__(
+        self, scenario: Scenario, faults: Faults | None = None, wire: WireCodec | None = None
+    ) -> None:
+        """Without `wire` every second seed plays on llhttp.
 
-        Then nothing depends on how bytes are cut: streamed requests are read as fast as they come,
-        no connection is refused before its request is read, no body waits for another's memory.
+        With `faults` given in place of the scenario's, plays over several networks compare. Then
+        nothing depends on how bytes are cut: streamed requests are read as fast as they come, no
+        connection is refused before its request is read, no body waits for another's memory.
         """
         self.scenario = scenario
         self.limits = LIMITS if faults is None else replace(LIMITS, **AMPLE)
@@ -53,7 +58,7 @@ class Rig:
         self.events: list[Event] = []
         self.peers = [Peer(f"peer {number}", asked) for number, asked in enumerate(scenario.peers)]
         self.calls: list[tuple[Act, Call]] = []
-        self._nodes()
+        self._nodes(wire or (LlhttpCodec() if scenario.seed % 2 else H11Codec()))
         self.engine.bus.subscribe(
             ">",
             self.start,
@@ -66,8 +71,8 @@ class Rig:
         self.subscriptions = list(self.engine.bus._subs.values())
         """Every subscription that there was, the closed ones included."""
 
-    def _nodes(self) -> None:
-        wire, now = H11Codec(), self.start
+    def _nodes(self, wire: WireCodec) -> None:
+        now = self.start
         self.engine = WatchedEngine(
             self.app.pipeline, wire=wire, id_prefix="s-", now=now, limits=self.limits, timeouts=PATIENCE,
             client_limits=ClientLimits(

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from pipebus.http.wire_h11 import H11Codec
+from pipebus.http.wire_llhttp import LlhttpCodec
 from tests.core.simulation.digest import digest
 
 ROOT = Path(__file__).parents[3]
@@ -34,3 +38,9 @@ def test_two_processes_with_different_hash_seeds_agree() -> None:
 
 def test_different_seeds_are_different_plays() -> None:
     assert len({digest(seed) for seed in range(10)}) == 10
+
+
+@pytest.mark.parametrize("seed", range(0, 200, 10))
+def test_the_codec_changes_nothing(seed: int) -> None:
+    """Not one byte, event or outcome of a whole play."""
+    assert digest(seed, H11Codec()) == digest(seed, LlhttpCodec())
