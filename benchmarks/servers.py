@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -114,17 +114,6 @@ class Server:
     port: int
     usage: Usage
 
-    def check(self, message: Message, times: int) -> None:
-        """Refuse to measure a server that does not echo, or does not keep connections."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        for _ in range(times):
-            connection.request("POST", "/echo", message.body, message.fields)
-            answer = connection.getresponse()
-            got = (answer.status, answer.getheader("content-type"), answer.read() == message.body)
-            if got != (200, "text/plain", True) or answer.will_close:
-                raise RuntimeError(f"{self.name} answered {got}, close: {answer.will_close}")
-        connection.close()
-
     def measure(self, setup: Setup, connections: int, seconds: int, message: Message) -> Values:
         """Load it once."""
         self.usage.forget_peak()
@@ -144,18 +133,36 @@ class Server:
 @contextmanager
 def running(name: str, setup: Setup, message: Message, warm_up: int = WARM_UP) -> Iterator[Server]:
     """Run a contender on its core until the end of the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = SERVERS[name](setup, port)
     with started(command, setup.measured_core, environment(setup.python)) as process:
-        _wait_for(port, process)
-        server = Server(name, port, Usage(process.pid))
-        server.check(message, warm_up)
-        yield server
+        wait_for(port, process)
+        check(name, port, message, warm_up)
+        # Not before it answers: a supervisor listens before it has its workers.
+        yield Server(name, port, Usage(process.pid))
 
 
-def _wait_for(port: int, process: subprocess.Popen[str]) -> None:
+def check(name: str, port: int, message: Message, times: int) -> None:
+    """Refuse to measure a server that does not echo, or does not keep connections."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+        for _ in range(times):
+            connection.request("POST", "/echo", message.body, message.fields)
+            answer = connection.getresponse()
+            got = (answer.status, answer.getheader("content-type"), answer.read() == message.body)
+            if got != (200, "text/plain", True) or answer.will_close:
+                raise RuntimeError(f"{name} answered {got}, close: {answer.will_close}")
+
+
+def free_port() -> int:
+    """Return a port of 127.0.0.1 that nobody listens at just now."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def wait_for(port: int, process: subprocess.Popen[str]) -> None:
+    """Return once a port is listened at; `RuntimeError` if the process ends, or after 30 s."""
     until = time.monotonic() + STARTS_WITHIN
     while time.monotonic() < until and process.poll() is None:
         try:

@@ -38,7 +38,7 @@ def _opened(setup: Setup, names: Sequence[str]) -> Iterator[Measure]:
             values: dict[str, float] = {"failed": 0}
             for size in SIZES:
                 found = workers[name].ask(
-                    kind=KINDS[variant], subscriptions=size, seconds=seconds / len(SIZES) / 2
+                    kind=KINDS[variant], subscriptions=size, seconds=seconds / len(SIZES) / 4
                 )
                 if found is None:
                     return None

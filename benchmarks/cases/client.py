@@ -1,13 +1,12 @@
 """HTTP clients, against a server that only sends a constant."""
 
-import socket
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from benchmarks.case import Case, Column, Measure, Setup, Values, Variant
 from benchmarks.processes import Usage, Worker, environment, started
+from benchmarks.servers import free_port, wait_for
 
 ASYNCIO: Final = "pipebus asyncio"
 TRIO: Final = "pipebus trio"
@@ -21,14 +20,11 @@ _IN_FLIGHT: Final = {TEN: 10, "64 in flight": 64, "1 in flight": 1}
 @contextmanager
 def _opened(setup: Setup, names: Sequence[str]) -> Iterator[Measure]:
     python, environ = str(setup.python), environment(setup.python)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     server = [python, "-m", "benchmarks.apps.constant_server", str(port)]
     with ExitStack() as stack:
         process = stack.enter_context(started(server, setup.load_core, environ))
-        while process.poll() is None and not _listens(port):
-            time.sleep(0.02)
+        wait_for(port, process)
         clients: dict[str, tuple[Worker, Usage]] = {}
         for name in names:
             command = [python, "-m", "benchmarks.apps.client_load", name, setup.wire, str(port)]
@@ -45,11 +41,6 @@ def _opened(setup: Setup, names: Sequence[str]) -> Iterator[Measure]:
         yield measure
 
 
-def _listens(port: int) -> bool:
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
-
-
 CASE: Final = Case(
     name="client",
     title="Clients: POST of 230 bytes to a server that sends a constant, keep-alive",
@@ -64,6 +55,6 @@ CASE: Final = Case(
     ),
     cost="cpu",
     opened=_opened,
-    quick_contenders=(ASYNCIO, TRIO, AIOHTTP, HTTPX),
+    quick_contenders=(ASYNCIO, TRIO, AIOHTTP),
     quick_variants=(TEN,),
 )

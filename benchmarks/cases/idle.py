@@ -9,7 +9,6 @@ from benchmarks.case import Case, Measure, Setup, Values, Variant
 from benchmarks.cases.echo import COLUMNS
 from benchmarks.load import Client, Message
 from benchmarks.servers import (
-    ASYNCIO_DEF,
     ASYNCIO_H11,
     SERVERS,
     TRIO_DEF,
@@ -75,6 +74,6 @@ CASE: Final = Case(
     columns=COLUMNS,
     cost="cpu",
     opened=_opened,
-    quick_contenders=(ASYNCIO_DEF, TRIO_DEF, UVICORN),
+    quick_contenders=(TRIO_DEF, UVICORN),
     quick_variants=(VARIANT,),
 )

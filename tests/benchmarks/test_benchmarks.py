@@ -4,19 +4,20 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
 import pytest
 
-from benchmarks import report, targets
+from benchmarks import report, servers, targets
 from benchmarks.__main__ import CASES, RESULTS, parse, status
 from benchmarks.apps import bus_load
 from benchmarks.case import Case, Column, Measure, Plan, Sample, Setup, Variant, chosen, run, turns
 from benchmarks.cases import bus, idle
-from benchmarks.load import Message, Result
+from benchmarks.load import Message, Result, generate
 from benchmarks.load import parse as parse_load
-from benchmarks.processes import Usage, stat_fields
+from benchmarks.processes import Usage, started, stat_fields
 from benchmarks.targets import TARGETS, Target, judge, meets
 from tests.environment import without_coverage
 
@@ -108,6 +109,30 @@ def test_an_idle_connection_is_lost_when_it_ends_or_says_something() -> None:
     for ours, theirs in pairs:
         ours.close()
         theirs.close()
+
+
+@pytest.fixture
+def constant_server() -> Iterator[int]:
+    """A server that answers a body of 230 bytes with itself, and longer ones with that, too."""
+    port = servers.free_port()
+    command = [sys.executable, "-m", "benchmarks.apps.constant_server", str(port)]
+    core = min(os.sched_getaffinity(0))
+    with started(command, core, without_coverage(PYTHONPATH="core:bindings")) as process:
+        servers.wait_for(port, process)
+        yield port
+
+
+def test_a_server_is_measured_if_it_echoes(constant_server: int) -> None:
+    servers.check("constant", constant_server, Message(), times=2)
+    with pytest.raises(RuntimeError, match=r"constant answered \(200, 'text/plain', False\)"):
+        servers.check("constant", constant_server, Message(size=460), times=1)
+
+
+def test_our_own_generator_counts_what_is_no_echo(constant_server: int) -> None:
+    found = generate(constant_server, 4, 0.05, Message())
+    assert found.requests >= 4
+    assert found.failed(Message()) == 0
+    assert 0 < found.p50 <= found.p99
 
 
 # --- the process ---
