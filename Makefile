@@ -71,7 +71,7 @@ docs: $(READY)
 
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
-	rm -rf .hypothesis .mutation .coverage .coverage.*
+	rm -rf .hypothesis .mutation .coverage .coverage.* benchmarks/.venv benchmarks/results/*.tmp
 	find core bindings tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The groups of pyproject.toml need the pip that constraints.txt names. hatchling comes from the dev
