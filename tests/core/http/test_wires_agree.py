@@ -33,15 +33,14 @@ OWS = st.sampled_from([b"", b" ", b"\t", b"  ", b" \t "])
 
 
 def bytes_of(alphabet: bytes, *, least: int = 0, most: int = 12) -> st.SearchStrategy[bytes]:
-    return st.lists(st.sampled_from(list(alphabet)), min_size=least, max_size=most).map(bytes)
+    text = st.text(alphabet.decode("latin-1"), min_size=least, max_size=most)
+    return text.map(lambda drawn: drawn.encode("latin-1"))
 
 
-@st.composite
-def recased(draw: st.DrawFn, words: list[bytes]) -> bytes:
-    """One of the words, some of its letters in the other case."""
-    chosen = draw(st.sampled_from(words))
-    flips = draw(st.sets(st.integers(0, len(chosen) - 1), max_size=3)) if chosen else set()
-    return bytes(c ^ 0x20 if at in flips and chr(c).isalpha() else c for at, c in enumerate(chosen))
+def recased(words: list[bytes]) -> st.SearchStrategy[bytes]:
+    """One of the words, as it is written or in other letters."""
+    ways = (bytes, bytes.lower, bytes.upper, bytes.swapcase, bytes.capitalize)
+    return st.sampled_from([way(word) for word in words for way in ways])
 
 
 METHODS = st.one_of(
