@@ -42,10 +42,11 @@ complete: $(READY)
 		grep 'Type completeness score' $(VENV)/verifytypes.txt; \
 	done
 
-# --dist loadgroup: tests that measure, or that share what is costly to set up, name a group.
+# --dist loadfile: what a module's tests share is set up once. They are handed out in the order that
+# tests/conftest.py gives them, so that no worker is left with something long at the end.
 pytest: $(READY)
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --cov --cov-report= $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder --cov --cov-report= $(PYTEST_ARGS)
 	$(MAKE) --no-print-directory coverage
 
 # Quiet while it holds, so that pytest's summary stays the last thing of `make test`.

@@ -26,6 +26,11 @@ OPENS_THINGS = {HERE / "bindings", HERE / "cli", HERE / "examples", HERE / "peer
 R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long; the core's short tests fill up the time of whoever is done."""
+    items.sort(key=lambda item: HERE / "core" in item.path.parents)
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("peer"):
         (name,) = mark.args

@@ -21,7 +21,7 @@ from pipebus_anyio.server import Server
 from tests.bindings.conftest import STACKS, Stack
 from tests.bindings.peer import until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("load")]
+pytestmark = pytest.mark.anyio
 
 ROOT: Final = Path(__file__).parents[2]
 IDLE: Final = 2_000

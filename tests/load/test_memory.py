@@ -12,8 +12,6 @@ import pytest
 
 from tests.peers.processes import Child, serving
 
-pytestmark = pytest.mark.xdist_group("load")
-
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
 STALLED: Final = 0.5

@@ -23,9 +23,6 @@ SOURCES: Final = (
 )
 BIN: Final = Path(sys.executable).parent
 
-# One worker builds for all of these.
-pytestmark = pytest.mark.xdist_group("wheel")
-
 
 def run(*command: str | Path, cwd: Path, status: int = 0) -> str:
     done = subprocess.run(

@@ -9,7 +9,7 @@ import pytest
 
 from tests.peers.conftest import MAX_BODY, Echo
 
-pytestmark = [pytest.mark.peer("curl"), pytest.mark.xdist_group("peers-curl")]
+pytestmark = pytest.mark.peer("curl")
 
 
 def curl(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

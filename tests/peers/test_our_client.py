@@ -14,7 +14,7 @@ from tests.peers.asgi_app import BIG
 from tests.peers.processes import Child, serving
 from tests.peers.threaded import Handler, Sized, threaded
 
-pytestmark = [pytest.mark.anyio, pytest.mark.xdist_group("peers-client")]
+pytestmark = pytest.mark.anyio
 
 APP = "tests.peers.asgi_app:app"
 UVICORN = ("-m", "uvicorn", APP, "--port", "0", "--http", "h11", "--loop", "asyncio")

@@ -7,11 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import httpx
-import pytest
 
 from tests.peers.conftest import Echo
-
-pytestmark = pytest.mark.xdist_group("peers-python")
 
 BIG = bytes(range(256)) * 20_000
 

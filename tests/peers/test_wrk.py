@@ -8,7 +8,7 @@ import pytest
 
 from tests.peers.conftest import Echo
 
-pytestmark = [pytest.mark.peer("wrk"), pytest.mark.xdist_group("peers-wrk")]
+pytestmark = pytest.mark.peer("wrk")
 
 # wrk counts a status above 399; this counts everything that is not the echo, each thread for itself.
 SCRIPT = """
