@@ -61,6 +61,20 @@ def test_waiting_is_first_in_first_out_and_a_small_one_does_not_overtake() -> No
     assert budget.held == 6
 
 
+def test_the_first_waits_on_until_all_that_it_wants_fits() -> None:
+    budget = BodyBudget(10)
+    one, other, waiter = budget.lease("one"), budget.lease("other"), budget.lease("waiter")
+    assert budget.grow(one, 4)
+    assert budget.grow(other, 5)
+    assert not budget.grow(waiter, 6)
+    one.release()
+    assert granted(budget) == []
+    assert (budget.waiting, budget.held) == (1, 5)
+    other.release()
+    assert granted(budget) == ["waiter"]
+    assert budget.held == 6
+
+
 def test_growing_while_waiting_adds_to_one_place_in_the_line() -> None:
     budget = BodyBudget(4)
     holder, waiter = budget.lease("holder"), budget.lease("waiter")

@@ -10,6 +10,9 @@ import pytest
 from pipebus.http.wire_h11 import H11Codec
 from pipebus.http.wire_llhttp import LlhttpCodec
 from tests.core.simulation.digest import digest
+from tests.environment import without_coverage
+
+pytestmark = pytest.mark.untraced
 
 ROOT = Path(__file__).parents[3]
 SEEDS = 40
@@ -20,7 +23,7 @@ def digests(hash_seed: str) -> list[str]:
     done = subprocess.run(
         [sys.executable, "-m", "tests.core.simulation.digest", "0", str(SEEDS)],
         cwd=ROOT,
-        env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": path},
+        env=without_coverage(PYTHONHASHSEED=hash_seed, PYTHONPATH=path),
         capture_output=True,
         text=True,
         check=True,

@@ -21,6 +21,8 @@ from pipebus.pipeline.declare import Pipeline
 from pipebus.testing import Simulation
 from pipebus.testing.simulation import left_behind
 
+pytestmark = pytest.mark.untraced
+
 LIMITS: Final = Limits(publish_timeout=4.0, request_timeout=6.0, subscription_queue=1)
 ROUNDING: Final = 1e-6
 Deed = tuple[str, str, float]

@@ -7,6 +7,8 @@ from tests.core.simulation.check import check
 from tests.core.simulation.rig import Rig
 from tests.core.simulation.scenario import Author
 
+pytestmark = pytest.mark.untraced
+
 
 class ByteAtATime(Faults):
     """Cuts everything into single bytes."""

@@ -45,6 +45,7 @@ def play(seed: int) -> Rig:
 
 
 # One test plays them all: what is counted is counted once, whatever the number of workers.
+@pytest.mark.untraced
 @pytest.mark.timeout(300)
 def test_whatever_happens_every_request_has_one_right_end(
     record_property: Callable[[str, object], None],
