@@ -83,6 +83,9 @@ STACKS = [Stack(r, d, w) for r in RUNTIMES for d in DRIVERS for w in WIRES]
 STREAMS = [stack for stack in STACKS if stack.driver == "streams"]
 """The cells for tests of what only that driver has: transports, and memory in place of sockets."""
 
+DEFAULT_STACKS = [stack for stack in STACKS if (stack.driver, stack.wire) == ("selector", "llhttp")]
+"""What users get who choose nothing, one cell for each runtime: for load and for other peers."""
+
 
 @pytest.fixture(params=STACKS, ids=str)
 def stack(request: pytest.FixtureRequest) -> Stack:

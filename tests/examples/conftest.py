@@ -15,6 +15,7 @@ import pytest
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.client import BaseClient
 from pipebus_anyio.server import Server
+from tests.environment import without_coverage
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -51,7 +52,12 @@ def child(*arguments: str | Path, cwd: Path = ROOT) -> Iterator[tuple[str, list[
     command = [sys.executable, *arguments]
     output: list[str] = []
     with subprocess.Popen(
-        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        cwd=cwd,
+        env=without_coverage(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     ) as process:
         assert process.stdout is not None
         try:

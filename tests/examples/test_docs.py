@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 
+from tests.environment import without_coverage
 from tests.examples.conftest import ROOT, child
 from tests.examples.test_examples import ask
 
@@ -108,7 +109,9 @@ def test_the_readmes_program(readme: Path, runtime: str) -> None:
 
 def test_the_readmes_tests(readme: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py"]
-    done = subprocess.run(command, cwd=readme, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=readme, env=without_coverage(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
     assert "2 passed" in done.stdout
 
@@ -137,7 +140,7 @@ def test_the_commands_exist() -> None:
             if words[0] not in helps:
                 asked = [sys.executable, "-m", "pipebus_cli", words[0], "--help"]
                 helps[words[0]] = subprocess.run(
-                    asked, capture_output=True, text=True, check=True
+                    asked, env=without_coverage(), capture_output=True, text=True, check=True
                 ).stdout
             for option in words[1:]:
                 if option.startswith("-"):

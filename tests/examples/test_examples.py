@@ -13,6 +13,7 @@ import pytest
 
 from examples import audit_tap, echo, gateway, notes, streaming, subscribers
 from pipebus.testing import Simulation
+from tests.environment import without_coverage
 from tests.examples.conftest import ROOT, child, serving
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +40,9 @@ def test_echo_by_the_command(runtime: str) -> None:
 
 def test_without_http(runtime: str) -> None:
     command = [sys.executable, "examples/without_http.py", runtime]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, env=without_coverage(), capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines() == [
         "tea: 3",
         "tea and coffee: 7",

@@ -18,22 +18,19 @@ from pipebus.http.response import Response
 from pipebus.limits import Limits
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.server import Server
-from tests.bindings.conftest import STACKS, Stack
+from tests.bindings.conftest import DEFAULT_STACKS, Stack
 from tests.bindings.peer import until
+from tests.environment import without_coverage
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.untraced]
 
 ROOT: Final = Path(__file__).parents[2]
 IDLE: Final = 2_000
 SLOW: Final = 100
 BURST: Final = 1_000
 SHORT: Final = Limits(head_timeout=3, linger_timeout=1, grace=5)
-
-
-@pytest.fixture(params=STACKS, ids=str)
-def stack(request: pytest.FixtureRequest) -> Stack:
-    cell: Stack = request.param
-    return cell
+# The limits are the core's: with its defaults, which take long, one runtime is enough.
+CASES: Final = [(stack, SHORT) for stack in DEFAULT_STACKS] + [(DEFAULT_STACKS[0], Limits())]
 
 
 @pytest.fixture
@@ -66,7 +63,14 @@ async def load(server: Server, idle: int, slow: int, burst: int) -> dict[str, An
     command = [sys.executable, "-m", "tests.load.client", *map(str, (port, idle, slow, burst))]
 
     def run() -> dict[str, Any]:
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=110)
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=without_coverage(),
+            capture_output=True,
+            text=True,
+            timeout=110,
+        )
         assert done.returncode == 0, done.stderr
         report: dict[str, Any] = json.loads(done.stdout)
         return report
@@ -80,7 +84,7 @@ def open_files() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-@pytest.mark.parametrize("limits", [SHORT, Limits()], ids=["short", "defaults"])
+@pytest.mark.parametrize(("stack", "limits"), CASES, ids=["asyncio", "trio", "asyncio-defaults"])
 async def test_a_busy_second(stack: Stack, limits: Limits) -> None:
     async with stack.serve(new_pipeline(), limits=limits) as server:
         connections = server.engine.admission

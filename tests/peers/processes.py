@@ -1,6 +1,5 @@
 """Servers as child processes: started, asked where they listen, stopped by a signal."""
 
-import os
 import re
 import signal
 import subprocess
@@ -11,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
+
+from tests.environment import without_coverage
 
 ROOT: Final = Path(__file__).parents[2]
 URL: Final = re.compile(r"https?://[^\s/]+:\d+")
@@ -75,7 +76,7 @@ def serving(*arguments: str, ours: bool = False) -> Iterator[Child]:
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
-        env=dict(os.environ, PYTHONUNBUFFERED="1"),
+        env=without_coverage(PYTHONUNBUFFERED="1"),
     )
     assert process.stdout is not None
     output = _Output(process.stdout)

@@ -9,7 +9,7 @@ import pytest
 
 from pipebus.errors import ConnectError, UpstreamProtocolError
 from tests.bindings.certificates import certificates
-from tests.bindings.conftest import STACKS, Stack
+from tests.bindings.conftest import DEFAULT_STACKS, Stack
 from tests.peers.asgi_app import BIG
 from tests.peers.processes import Child, serving
 from tests.peers.threaded import Handler, Sized, threaded
@@ -26,7 +26,7 @@ SERVERS = {
 }
 
 
-@pytest.fixture(params=STACKS, ids=str)
+@pytest.fixture(params=DEFAULT_STACKS, ids=str)
 def stack(request: pytest.FixtureRequest) -> Stack:
     cell: Stack = request.param
     return cell

@@ -14,6 +14,8 @@ from typing import Final
 
 import pytest
 
+from tests.environment import without_coverage
+
 ROOT: Final = Path(__file__).parents[2]
 
 CONTEXTS: Final = (
@@ -165,7 +167,7 @@ def test_mypy(source: Path) -> None:
             sys.executable, "-m", "mypy", f"--config-file={ROOT / 'pyproject.toml'}",
             "--disable-error-code=empty-body", f"--cache-dir={source.parent / 'cache'}", str(source),
         ],
-        capture_output=True, text=True, cwd=ROOT, check=False,
+        capture_output=True, text=True, cwd=ROOT, env=without_coverage(), check=False,
     )  # fmt: skip
     found = {int(n) for n in re.findall(r"pairings\.py:(\d+): error", run.stdout)}
     assert found == refused(source), run.stdout + run.stderr
@@ -190,7 +192,7 @@ def test_pyright(source: Path) -> None:
             sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable,
             "--project", str(source.parent),
         ],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, env=without_coverage(), check=False,
     )  # fmt: skip
     report = json.loads(run.stdout)["generalDiagnostics"]
     found = {d["range"]["start"]["line"] + 1 for d in report if d["severity"] == "error"}

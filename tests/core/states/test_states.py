@@ -9,6 +9,7 @@ import pytest
 
 from tests.core.states.scenes import play
 from tests.core.states.table import GONE, STATES, TABLE, Answer, Cell, Never
+from tests.environment import without_coverage
 
 ROOT = Path(__file__).parents[3]
 HAPPEN = {cell: answer for cell, answer in TABLE.items() if isinstance(answer, Answer)}
@@ -33,6 +34,7 @@ def test_the_tests_it_names_exist() -> None:
     collected = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *files],
         cwd=ROOT,
+        env=without_coverage(),
         capture_output=True,
         text=True,
         check=True,
