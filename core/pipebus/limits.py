@@ -32,6 +32,7 @@ _MAY_BE_ZERO: Final = frozenset(
     {
         "grace",
         "half_close_grace",
+        "idle_grace",
         "linger_timeout",
         "retry_after",
         "max_idle_per_origin",
@@ -87,6 +88,8 @@ class Limits:
     # shutdown
     grace: float = 30.0
     """How long a drain waits for requests in flight and for lossless queues."""
+    idle_grace: float = 0.25
+    """How long a connection without a request may still bring one once a drain has begun."""
 
     # the bus
     subscription_queue: int = 64

@@ -6,7 +6,8 @@ from pipebus.limits import ClientLimits, Limits, Timeouts
 
 ALL = [(kind, field.name) for kind in (Limits, Timeouts, ClientLimits) for field in fields(kind)]
 MAY_BE_ZERO = {
-    "grace", "half_close_grace", "linger_timeout", "retry_after", "max_idle_per_origin", "max_body",
+    "grace", "half_close_grace", "idle_grace", "linger_timeout", "retry_after",
+    "max_idle_per_origin", "max_body",
 }  # fmt: skip
 MAY_BE_NONE = {"max_body", "stream_idle", "connect", "write", "read", "pool", "total"}
 

@@ -212,10 +212,14 @@ class ServerConnection(RequestHalf):
             self._await_request(now)
 
     def drain(self, now: float) -> None:
-        """Close when idle; the next response says `Connection: close`."""
+        """Close soon if idle; the next response says `Connection: close`.
+
+        A request may be on its way, or wait to be read: a close at once would reset it, and on a
+        new connection nobody would try it a second time (RFC 9112 section 9.3.1).
+        """
         self._draining = True
-        if self._cycle.state == cycle.IDLE and self._heads.held == 0:
-            self._shut(Close.AFTER_FLUSH)
+        if self._cycle.state == cycle.IDLE and self._heads.held == 0 and not self._held:
+            self._await_last_request(now)
 
     def close_after_response(self) -> None:
         """Let this response be the last on this connection."""

@@ -135,10 +135,15 @@ class RequestHalf(Connection):
 
     def _await_request(self, now: float) -> None:
         self._wait(now + self._limits.idle_timeout, IDLE_TIMEOUT)
+        if self._draining:
+            self._await_last_request(now)
         if self._heads.held:
             self._cut_head(now)
-        elif self._eof or self._draining:
+        elif self._eof:
             self._shut(Close.AFTER_FLUSH)
+
+    def _await_last_request(self, now: float) -> None:
+        self._wait(min(self._read_deadline, now + self._limits.idle_grace), IDLE_TIMEOUT)
 
     def _cut_head(self, now: float) -> None:
         try:
@@ -164,7 +169,7 @@ class RequestHalf(Connection):
 
     def _await_rest_of_head(self, now: float) -> None:
         if self._heads.held == 0:
-            if self._eof or self._draining:
+            if self._eof:
                 self._shut(Close.AFTER_FLUSH)
         elif self._eof:
             self._vanish(Close.AFTER_FLUSH)

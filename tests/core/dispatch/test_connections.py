@@ -390,6 +390,8 @@ def test_a_drain_closes_the_idle_and_finishes_what_is_in_flight() -> None:
     peer.send(GET)
     world.dispatch.drain(world.now)
     world.pump()
+    assert idle.is_open()
+    world.wait(0.25)
     assert idle.ended == "closed"
     assert world.drain.state == "draining"
     half.send(GET[10:])  # not yet told to close: it is served
@@ -470,7 +472,7 @@ def test_a_drain_waits_for_lossless_queues() -> None:
     peer.send(GET)
     world.reply()
     world.dispatch.drain(world.now)
-    world.pump()
+    world.wait(0.25)
     assert peer.ended
     assert world.drain.state == "draining"
     world.bus.take(sub, world.now)

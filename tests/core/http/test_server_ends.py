@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from pipebus.http.server_events import Close
+from pipebus.limits import Limits
 from tests.core.http.server_kit import (
     CHUNKED,
     GET,
@@ -17,17 +18,35 @@ from tests.core.http.server_kit import (
 
 
 class TestDrain:
-    def test_an_idle_connection_closes(self) -> None:
-        for request_ in (b"", GET, b"\r\n"):
-            rig = Rig()
-            if request_ == GET:
+    @pytest.mark.parametrize("before", [b"", GET, b"\r\n"], ids=["new", "served", "empty line"])
+    def test_an_idle_connection_may_bring_a_request_that_is_on_its_way(self, before: bytes) -> None:
+        for in_time in (False, True):
+            rig = Rig(Limits(idle_grace=0.25))
+            if before == GET:
                 rig.serve()
                 rig.conn.next_request(rig.now)
             else:
-                rig.feed(*filter(None, [request_]))
+                rig.feed(*filter(None, [before]))
             rig.conn.drain(rig.now)
+            rig.after(0.24)
+            assert rig.closing() is Close.NO
+            if in_time:
+                # It has begun, so the timer of heads runs.
+                rig.feed(GET[:5])
+                rig.after(5)
+                assert SAYS_CLOSE in rig.serve(GET[5:])
+                continue
+            rig.feed(b"\r\n")  # begins nothing
+            rig.after(0.02)
             assert rig.closing() is Close.AFTER_FLUSH
-            assert rig.feed(GET) == []
+            assert (rig.feed(GET), rig.flush()) == ([], b"")
+
+    def test_a_timer_that_ends_sooner_is_not_put_off(self) -> None:
+        rig = Rig(Limits(head_timeout=10, idle_grace=5))
+        rig.after(9)
+        rig.conn.drain(rig.now)
+        rig.after(1)
+        assert rig.closing() is Close.AFTER_FLUSH
 
     def test_what_has_begun_is_served_and_told(self) -> None:
         rig = Rig()
@@ -41,8 +60,25 @@ class TestDrain:
         rig = Rig()
         rig.serve()
         rig.conn.drain(rig.now)
-        assert rig.closing() is Close.NO
         rig.conn.next_request(rig.now)
+        rig.after(0.2)
+        assert rig.closing() is Close.NO  # its next request may be on its way
+        rig.after(0.1)
+        assert rig.closing() is Close.AFTER_FLUSH
+
+    def test_while_responses_wait_to_be_sent(self) -> None:
+        rig = Rig(Limits(write_high_water=16))
+        rig.feed(GET)
+        rig.read()
+        rig.answer()
+        rig.conn.next_request(rig.now)
+        rig.conn.drain(rig.now)
+        rig.after(5)
+        assert rig.closing() is Close.NO
+        rig.flush()
+        rig.after(0.2)
+        assert rig.closing() is Close.NO
+        rig.after(0.1)
         assert rig.closing() is Close.AFTER_FLUSH
 
     def test_a_pipelined_request_is_still_served(self) -> None:
@@ -68,6 +104,7 @@ class TestDrain:
         rig.conn.drain(rig.now)
         rig.flush()
         rig.conn.next_request(rig.now)
+        rig.after(0.3)
         assert rig.closing() is Close.AFTER_FLUSH
 
 
