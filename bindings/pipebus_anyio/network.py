@@ -76,6 +76,8 @@ class SocketListener:
         pause = 0.0
         while self._listening.sock.fileno() >= 0:  # closed before this began
             await anyio.wait_readable(self._listening.sock)
+            if self._listening.sock.fileno() < 0:  # closed between the wake and this task's turn
+                return
             error = self._accept_some(ACCEPTS_PER_TURN, accepted)
             if error is None:
                 pause = 0.0

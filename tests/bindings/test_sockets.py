@@ -241,3 +241,17 @@ async def test_an_answer_is_heard_out_though_the_request_could_not_be_sent(stack
 async def test_a_failed_send_without_a_whole_answer_fails(stack: Stack, answer: bytes) -> None:
     with pytest.raises(UpstreamProtocolError):
         await refused(stack, answer)
+
+
+@pytest.mark.anyio
+async def test_a_listener_that_closes_before_its_task_has_its_turn_is_no_trouble(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (listener,) = await SocketNetwork().listen("127.0.0.1:0")
+
+    async def wake_when_closed(_: socket.socket) -> None:
+        listener.close(lambda *_: None)
+
+    monkeypatch.setattr(anyio, "wait_readable", wake_when_closed)
+    await listener.accept_forever(lambda *_: None)
+    assert caplog.text == ""
