@@ -33,6 +33,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: HERE / "core" in item.path.parents)
 
 
+def pytest_collection_finish() -> None:
+    """Let the garbage collections of the tests pass over what is here to stay.
+
+    Eight thousand collected tests are a quarter of a million objects, 0.2 s for each of them.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("peer"):
         (name,) = mark.args
