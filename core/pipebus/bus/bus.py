@@ -16,6 +16,9 @@ from pipebus.limits import INFINITY, Limits
 from pipebus.timers import TimerQueue
 from pipebus.wall_clock import WallClock
 
+_STARTED: Final = TRANSITIONS["opening", "start"][0]
+_REPLIED: Final = TRANSITIONS["running", "reply"]
+
 _REPLY: Final[dict[Discard, str]] = {
     "late": "pipebus.reply.late",
     "duplicate": "pipebus.reply.duplicate",
@@ -119,7 +122,25 @@ class Bus(PubSub):
             if len(sub.queue) >= sub.maxsize:
                 self._check_wait(sub, event, publisher)
         exchange = Exchange(event, deadline, self, group, publisher, owner, timed)
-        self._admit(exchange, now, nested=cause is not None)
+        if (
+            group is None
+            or group.queue
+            or self.draining
+            or now >= deadline
+            or (responder := group.pick()) is None
+        ):
+            self._admit(exchange, now, nested=cause is not None)
+        else:  # what `_enlist` and `_start` do: most exchanges start at once
+            exchange.state = _STARTED
+            self.counts.opened += 1
+            self._open[exchange.id] = exchange
+            if timed:
+                self._timers.watch(exchange)
+            responder.running += 1
+            exchange.responder = responder
+            group.active[exchange] = None
+            exchange.in_output = True
+            self.outputs.append(exchange)
         self.counts.published += 1
         if route.subscriptions:
             self._deliver(route, event, publisher)
@@ -135,7 +156,21 @@ class Bus(PubSub):
 
     def reply(self, exchange: Exchange, result: object, now: float) -> bool:
         """End with a reply (or the end of a streamed one); False if discarded."""
-        if not self._move(exchange, "reply", now):
+        if exchange.state == "running" and now < exchange.deadline and not exchange.in_output:
+            # what `_move` and `_end` do: most exchanges end like this
+            exchange.state, exchange.outcome = _REPLIED
+            group = exchange.group
+            assert group is not None, "a responder of its group answers it"
+            del group.active[exchange]
+            self.counts.outcomes["replied"] += 1
+            del self._open[exchange.id]
+            if exchange.timed:
+                self._timers.forget(exchange)
+            else:
+                exchange.deadline = INFINITY
+            exchange.in_output = True
+            self.outputs.append(exchange)
+        elif not self._move(exchange, "reply", now):
             return self._discard(exchange, now)
         exchange.response_started = True
         exchange.reply = result

@@ -273,8 +273,13 @@ class PubSub:
         correlation_id: str,
         deadline: float | None,
     ) -> Event:
-        self._serial += 1
-        event_id = f"{self._id_prefix}{self._serial}"
+        self._serial = serial = self._serial + 1
+        event_id = f"{self._id_prefix}{serial}"
+        if cause is None and not metadata:
+            return Event(
+                event_id, publisher.name, topic, now + self._clock.offset, data, subject,
+                correlation_id or event_id, "", traceparent, deadline,
+            )  # fmt: skip
         causation_id = ""
         if cause is not None:
             causation_id = cause.id

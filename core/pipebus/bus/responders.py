@@ -44,6 +44,11 @@ class Group:
     def pick(self) -> Responder | None:
         """Choose the next responder with a free slot, round robin; None if all are busy."""
         responders = self.responders
+        if len(responders) == 1:
+            responder = responders[0]
+            if responder.concurrency is None or responder.running < responder.concurrency:
+                return responder
+            return None
         turn = self.next
         for _ in responders:
             if turn >= len(responders):

@@ -5,6 +5,7 @@ from typing import Any
 from pipebus.bus.bus import Bus
 from pipebus.bus.exchange import Exchange
 from pipebus.bus.publisher import Publisher
+from pipebus.bus.responders import Responder
 from pipebus.bus.subscription import Subscription
 from pipebus.engine.actions import Action, Drained, Flush, Wake
 from pipebus.engine.bus_calls import BusCalls
@@ -74,13 +75,20 @@ class Assembly:
         self._outgoing = Outgoing(
             self.bus, self._calls, self.client, self._outbox, timeouts or Timeouts()
         )
+        self._network: Responder | None = None
+        """Who answers outgoing calls, unless the pipeline does."""
         if CLIENT_REQUEST not in wire_responders(pipeline, self.bus, limits):
-            self._outgoing.register()
+            self._network = self._outgoing.register()
         wire_subscribers(pipeline, self.bus, now)
         self._drain.others = self._handlers.lossless
         self._readers: dict[BodyStream, ReadCall] = {}
         self._cut = False
         self._told_drained = False
+        self._from_bus = self.bus.outputs
+        self._from_dispatch = self.dispatch.outputs
+        self._granted = self.admission.bodies.granted
+        self._from_client = self.client.outputs
+        self._from_dials = self.client.dialing
 
     # --- life ----------------------------------------------------------------------------------
 
@@ -165,37 +173,40 @@ class Assembly:
             return self._actions.popleft()
         if not self._handlers.run_a_tap(self._now):
             return None
-        if self.admission.bodies.granted:  # the event that was taken held a body's bytes
+        if self._granted:  # the event that was taken held a body's bytes
             self._settle(self._now)
         return self._actions.popleft()
 
     def _settle(self, now: float) -> None:
         """Turn what the machines below say into actions, and into inputs for one another."""
         self._now = now
-        bus, dispatch = self.bus, self.dispatch
-        bodies = self.admission.bodies
+        from_bus, from_dispatch, granted = self._from_bus, self._from_dispatch, self._granted
+        from_client, from_dials = self._from_client, self._from_dials
         draining = self._drain.state != "serving"
-        while True:
-            if bus.outputs and (output := bus.next_output()) is not None:
-                self._on_bus(output, now)
-            elif (dispatch.outputs or bodies.granted or draining) and (
-                said := dispatch.next_output(now)
+        # A queue is looked at before its owner is asked: most inputs leave most of them empty.
+        while from_bus or from_dispatch or granted or from_client or from_dials or draining:
+            if from_bus and (output := self.bus.next_output()) is not None:
+                if not isinstance(output, Exchange):
+                    self._on_subscribed(output, now)
+                elif output.outcome is not None:
+                    self._ended(output, now)
+                elif output.responder is self._network:
+                    self._outgoing.start(output, now)
+                else:
+                    self._handlers.start(output, now)
+            elif (from_dispatch or granted or draining) and (
+                said := self.dispatch.next_output(now)
             ) is not None:
                 self._on_dispatch(said, now)
-            elif (asked := self.client.next_output()) is not None:
+            elif (from_client or from_dials) and (asked := self.client.next_output()) is not None:
                 self._on_client(asked, now)
             else:
                 break
         if draining:
             self._settle_drain(now)
 
-    def _on_bus(self, output: Subscription | Exchange | Publisher, now: float) -> None:
-        if isinstance(output, Exchange):
-            if output.outcome is None:
-                self._start(output, now)
-            else:
-                self._ended(output, now)
-        elif isinstance(output, Subscription):
+    def _on_subscribed(self, output: Subscription | Publisher, now: float) -> None:
+        if isinstance(output, Subscription):
             if output.owner is self._calls:
                 self._calls.ready(output, now)
             else:
@@ -205,15 +216,9 @@ class Assembly:
         else:
             self._calls.resumed(output)
 
-    def _start(self, exchange: Exchange, now: float) -> None:
-        assert exchange.responder is not None
-        if exchange.responder.handler is self._outgoing:
-            self._outgoing.start(exchange, now)
-        else:
-            self._handlers.start(exchange, now)
-
     def _ended(self, exchange: Exchange, now: float) -> None:
-        if exchange.responder is not None and exchange.responder.handler is self._outgoing:
+        responder = exchange.responder
+        if responder is not None and responder is self._network:
             self._outgoing.ended(exchange, now)  # what it publishes, its caller waits for
         else:
             self._handlers.exchange_ended(exchange)

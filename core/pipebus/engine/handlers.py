@@ -70,21 +70,22 @@ class Handlers:
         declared = responder.handler
         event = exchange.request
         if isinstance(declared, RouteDecl):
+            self._number = number = self._number + 1
             invocation = Invocation(
-                self._id(), "route", declared.handler, (event.data,), event,
-                exchange=exchange, responder=responder,
+                f"{self._prefix}{number}", "route", declared.handler, (event.data,), event,
+                exchange, responder,
             )  # fmt: skip
         else:
             assert isinstance(declared, ResponderDecl)
             invocation = Invocation(
-                self._id(), "respond", declared.handler, (event,), event,
-                exchange=exchange, responder=responder,
+                self._id(), "respond", declared.handler, (event,), event, exchange, responder,
             )  # fmt: skip
             if declared.timeout is not None and now + declared.timeout < exchange.deadline:
                 exchange.deadline = now + declared.timeout
                 self._outbox.timers.watch(exchange)
         exchange.invocation = invocation
-        self._run(invocation)
+        self.running[invocation] = None
+        self._outbox.actions.append(Run(invocation))
 
     def ready(self, subscription: Subscription, now: float) -> None:
         """Run a declared subscriber for its next event, now, or a tap after the sweep's writes."""
@@ -253,8 +254,7 @@ class Handlers:
 
     def exchange_ended(self, exchange: Exchange) -> None:
         """Cancel whoever still works on an exchange that has ended."""
-        room = self._rooms.pop(exchange, None)
-        if room is not None:
+        if self._rooms and (room := self._rooms.pop(exchange, None)) is not None:
             self._outbox.finish(
                 room, error=StreamInterrupted("the response was cut: nobody reads it any more")
             )

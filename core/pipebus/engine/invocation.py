@@ -32,7 +32,6 @@ class Invocation:
         handler: Handler,
         arguments: tuple[Any, ...],
         cause: Event,
-        *,
         exchange: Exchange | None = None,
         responder: Responder | None = None,
         subscription: Subscription | None = None,

@@ -5,6 +5,7 @@ from typing import Final
 
 from pipebus.bus.bus import Bus
 from pipebus.bus.exchange import Exchange
+from pipebus.bus.responders import Responder
 from pipebus.engine.actions import Cancel, Report, Upload
 from pipebus.engine.bus_calls import BusCalls
 from pipebus.engine.calls import Call, HttpCall, Outbox, ReadCall, RoomCall
@@ -49,10 +50,10 @@ class Outgoing:
         """How many request bodies are being sent."""
         return len(self._uploads)
 
-    def register(self) -> None:
+    def register(self) -> Responder:
         """Answer `net.http.client.request` with traffic."""
         group = self._bus.group(CLIENT_REQUEST, name=CLIENT)
-        self._bus.add_responder(group, concurrency=None, handler=self)
+        return self._bus.add_responder(group, concurrency=None, handler=self)
 
     # --- calls ---------------------------------------------------------------------------------
 

@@ -60,13 +60,6 @@ class Answers(ABC):
         if isinstance(session, Session) and session.exchange is exchange:
             session.began = now
 
-    def exchange_ended(self, exchange: Exchange, now: float) -> None:
-        """Answer a session's exchange that has ended; harmless when it was answered before."""
-        session = exchange.owner
-        if isinstance(session, Session) and session.exchange is exchange:
-            self._settle(session, exchange, now)
-            self.step(session, now)
-
     def start_stream(self, exchange: Exchange, response: Response, now: float) -> bool:
         """Send the head of a streamed `response`.
 
@@ -289,6 +282,9 @@ class Answers(ABC):
         if session.admitted:
             session.admitted = False
             self._admission.end()
+        if session.charged:
+            self._admission.bodies.give(session.charged)
+            session.charged = 0
         if session.lease is not None:
             session.lease.release()
             session.lease = None

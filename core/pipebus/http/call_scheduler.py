@@ -20,7 +20,7 @@ from pipebus.http.client_call import (
     ClientCall,
 )
 from pipebus.http.client_connection import ClientConnection
-from pipebus.http.dial import Dial, Dialer
+from pipebus.http.dial import AbandonConnect, Connect, Dial, Dialer, Resolve
 from pipebus.http.pool import Pool
 from pipebus.http.server_events import Close
 from pipebus.http.wire import WireCodec
@@ -67,10 +67,11 @@ class CallScheduler:
         "_draining",
         "_id_prefix",
         "_limits",
-        "_outputs",
         "_serial",
         "_timers",
         "_wire",
+        "dialing",
+        "outputs",
         "pool",
         "stats",
     )
@@ -88,7 +89,10 @@ class CallScheduler:
         self._calls: dict[ClientCall, None] = {}
         self._connections: dict[ClientConnection, None] = {}
         self._dialer = Dialer(timers, stagger=limits.connect_stagger, id_prefix=id_prefix)
-        self._outputs: deque[ClientConnection | ClientCall] = deque()
+        self.dialing: deque[Resolve | Connect | AbandonConnect] = self._dialer.outputs
+        """With `outputs`: for looking whether `next_output` may have something, which costs less
+        than to ask."""
+        self.outputs: deque[ClientConnection | ClientCall] = deque()
         # Bound once: one would be made for every call otherwise.
         self._call_expired = self._on_call_timeout
         self._dial_expired = self._on_dial_timeout
@@ -322,4 +326,4 @@ class CallScheduler:
     def _note(self, output: ClientConnection | ClientCall) -> None:
         if not output.noted:
             output.noted = True
-            self._outputs.append(output)
+            self.outputs.append(output)

@@ -230,11 +230,11 @@ class HttpClient(CallFlow):
         A `ClientConnection`: flush it, look at `wants_read` and `wants_close`. A `ClientCall`: it
         has news.
         """
-        if self._dialer.outputs:
-            return self._dialer.outputs.popleft()
-        if not self._outputs:
+        if self.dialing:
+            return self.dialing.popleft()
+        if not self.outputs:
             return None
-        output = self._outputs.popleft()
+        output = self.outputs.popleft()
         output.noted = False
         return output
 

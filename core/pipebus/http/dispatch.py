@@ -5,7 +5,7 @@ from pipebus.bus.exchange import Exchange
 from pipebus.http.answers import BUFFERED_WAIT, PUBLISH_TIMEOUT, STREAM_IDLE, Output, StreamIdle
 from pipebus.http.drain import Drain
 from pipebus.http.events import CONNECTION_CLOSE, CONNECTION_OPEN, ConnectionInfo
-from pipebus.http.intake import Intake
+from pipebus.http.express import Express
 from pipebus.http.message import Address
 from pipebus.http.routes import Routes
 from pipebus.http.server_connection import ServerConnection
@@ -26,7 +26,7 @@ from pipebus.timers import TimerQueue
 from pipebus.wall_clock import WallClock
 
 
-class Dispatch(Intake):
+class Dispatch(Express):
     """Message -> event -> exchange -> message, for every connection. Knows no bytes.
 
     Inputs, by the driver through the engine: `opened`, `receive_data`, `receive_eof`, `eof_ahead`,
@@ -87,8 +87,9 @@ class Dispatch(Intake):
 
     def receive_data(self, session: Session, data: bytes, now: float) -> None:
         """Take bytes from the peer."""
-        session.conn.receive_data(data, now)
-        self.step(session, now)
+        if session.state is not IDLE or not self._receive_whole(session, data, now):
+            session.conn.receive_data(data, now)
+            self.step(session, now)
 
     def receive_eof(self, session: Session, now: float) -> None:
         """Note that the peer shut its sending side."""
@@ -112,8 +113,18 @@ class Dispatch(Intake):
 
     def data_sent(self, session: Session, count: int, now: float) -> None:
         """Note that the operating system took `count` bytes of `data_to_send`."""
-        session.conn.data_sent(count, now)
-        self.step(session, now)
+        if not self._end_whole(session, count, now):
+            session.conn.data_sent(count, now)
+            self.step(session, now)
+
+    def exchange_ended(self, exchange: Exchange, now: float) -> None:
+        """Answer a session's exchange that has ended; harmless when it was answered before."""
+        session = exchange.owner
+        if not isinstance(session, Session) or session.exchange is not exchange:
+            return
+        if exchange.outcome != "replied" or not self._answer_whole(session, exchange, now):
+            self._settle(session, exchange, now)
+            self.step(session, now)
 
     def connection_lost(self, session: Session, now: float) -> None:
         """Note that the socket is gone: closed by the driver as asked, reset, or failed."""

@@ -82,6 +82,14 @@ def response_head(
     )
 
 
+def whole_response(status: int, fields: RawHeaders, date: bytes, body: bytes) -> bytes:
+    """Write a response with its body, framed by its length, on a connection that persists."""
+    lines = _STATUS_LINES.get(status) or status_line(status)
+    for field in fields:
+        lines += b"%b: %b\r\n" % field
+    return b"%bdate: %b\r\ncontent-length: %d\r\n\r\n%b" % (lines, date, len(body), body)
+
+
 def request_head(
     method: bytes,
     target: bytes,

@@ -11,11 +11,11 @@ from pipebus.http.headers import Headers
 from pipebus.http.message import Request, StreamRequest, split_target
 from pipebus.http.routes import BadPath, Match, MethodNotAllowed, Routes
 from pipebus.http.server_events import (
+    DONE,
     NOT_CLOSING,
     Bad,
     BodyComplete,
     BodyReceived,
-    Done,
     HalfClosed,
     HeadReceived,
     Writable,
@@ -36,6 +36,8 @@ from pipebus.limits import INFINITY, Limits
 from pipebus.resilience.admission import Admission
 from pipebus.timers import TimerQueue
 
+_MOVES: Final = frozenset({READING, ANSWERED})
+"""States that a session may leave without an event of its connection."""
 _TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, section 3.2; a version's additions after these fields are not passed on."""
 
@@ -61,11 +63,12 @@ class Intake(Answers):
 
     def step(self, session: Session, now: float) -> None:
         """Pull what the session's connection has to say, react, and report what changed."""
-        self._pull(session, now)
+        conn = session.conn
+        if conn.events or session.state in _MOVES or session.waits:
+            self._pull(session, now)
         session.retime()
         if session.deadline < session.queued_at:
             self._timers.watch(session)
-        conn = session.conn
         wants_read = conn.wants_read
         if (
             conn.out.size
@@ -73,7 +76,9 @@ class Intake(Answers):
             or conn.wants_close is not NOT_CLOSING
         ):
             session.wanted_read = wants_read
-            self._report(session)
+            if not session.reported:
+                session.reported = True
+                self.outputs.append(session)
 
     def refill(self, session: Session, now: float) -> None:
         """Let the connection of a body that was read from go on receiving."""
@@ -88,7 +93,7 @@ class Intake(Answers):
                 self._head(session, event.head, now)
             elif isinstance(event, BodyComplete):
                 self._body_complete(session, event.body, now)
-            elif isinstance(event, Done):
+            elif event is DONE:
                 pass  # nothing new: the request ends when its answer has left (`_advance`)
             elif isinstance(event, BodyReceived):
                 self._body_received(session, event.data, now)

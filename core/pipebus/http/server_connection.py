@@ -2,17 +2,23 @@
 
 from typing import Final
 
-from pipebus.errors import LocalProtocolError
+from pipebus.errors import LocalProtocolError, RemoteProtocolError
 from pipebus.http import cycle, encode
 from pipebus.http.body_writer import BodyWriter
-from pipebus.http.framing import answer_framing, keep_alive
+from pipebus.http.framing import NO_BODY, answer_framing, keep_alive
+from pipebus.http.head_check import usual_length
 from pipebus.http.server_events import DONE, NOT_CLOSING, WRITABLE, Close, ServerEvent
 from pipebus.http.server_request import LINGER_TIMEOUT, RequestHalf
 from pipebus.http.wire import HTTP_10, HTTP_11, RawHeaders, RequestHead, WireCodec
-from pipebus.limits import Limits
+from pipebus.limits import INFINITY, Limits
 from pipebus.wall_clock import WallClock
 
 _OWING: Final = frozenset({cycle.REQUEST, cycle.AWAITING, cycle.REFUSED})
+_BODILESS: Final = frozenset({204, 205, 304})
+_IDLE_REQUEST: Final = cycle.TRANSITIONS[cycle.IDLE][cycle.REQUEST_HEAD]
+_WHOLE_REQUEST: Final = cycle.TRANSITIONS[_IDLE_REQUEST][cycle.REQUEST_END]
+_BEGUN_RESPONSE: Final = cycle.TRANSITIONS[_WHOLE_REQUEST][cycle.RESPONSE_HEAD]
+_WHOLE_RESPONSE: Final = cycle.TRANSITIONS[_BEGUN_RESPONSE][cycle.RESPONSE_END]
 _JOIN_BODY: Final = 64 * 1024
 """A body up to this size goes out in one piece with its head."""
 
@@ -30,13 +36,96 @@ class ServerConnection(RequestHalf):
     may still be called and does nothing.
     """
 
-    __slots__ = ("_clock", "_persists")
+    __slots__ = ("_clock", "_persists", "_read_ahead", "_usual_head")
 
     def __init__(self, limits: Limits, wire: WireCodec, clock: WallClock, now: float) -> None:
         """`now`: the time of accept; the head timeout runs, a TLS handshake included."""
         super().__init__(limits, wire, now)
         self._clock = clock
+        self._read_ahead = limits.read_ahead
+        # No head of this size passes a limit; a line takes 3 bytes at least.
+        self._usual_head = min(limits.max_head, limits.max_request_line + 1, 3 * limits.max_fields)
         self._persists = False  # what the response's head said
+
+    # --- the usual request, in one go ---
+
+    def look_at_whole(self, data: bytes) -> tuple[RequestHead, bytes] | None:
+        """Return head and body of a request that is `data`, the whole of it and nothing else.
+
+        None for whatever is not that simple (`head_check.usual_length`), or does not come first.
+        Nothing has happened yet: go on with `take_whole`, or with `receive_data`.
+        """
+        if (
+            self._cycle.state is not cycle.IDLE
+            or self._heads.held
+            or self._held
+            or self._last
+            or self._draining
+            or self._eof
+            or self.wants_close is not NOT_CLOSING
+        ):
+            return None
+        end = data.find(b"\r\n\r\n") + 4
+        if end > self._usual_head:
+            return None  # its limits are to be looked at
+        head = data[:end]
+        if usual_length(head) != len(data) - end:
+            return None
+        try:
+            return self._wire.parse_request_head(head), data[end:]
+        except RemoteProtocolError:
+            return None
+
+    def take_whole(self, head: RequestHead, size: int, now: float) -> None:
+        """Receive the request of `size` bytes that was looked at: a response is owed."""
+        self._cycle.state = _WHOLE_REQUEST
+        self.head = head
+        self.bytes_in = size
+        self._framing = NO_BODY  # what is left of it
+        self._wait(INFINITY)
+
+    def send_whole(self, status: int, headers: RawHeaders, body: bytes, now: float) -> bool:
+        """Send the usual response, as `send_response` would, and without the `Done`.
+
+        False for whatever is not that simple. Nothing has happened then, nor if it raises: whatever
+        comes of a status, fields or a body that are none, `ValueError` for a field that must not be
+        written.
+        """
+        head = self.head
+        if (
+            self._cycle.state is not cycle.AWAITING
+            or head is None
+            or head.method == "HEAD"
+            or head.http_version != HTTP_11
+            or not 200 <= status <= 599
+            or status in _BODILESS
+            or self._last
+            or self._draining
+            or self._eof
+            or self.out.size
+            or len(body) > _JOIN_BODY
+        ):
+            return False
+        encode.check_fields(headers)
+        data = encode.whole_response(status, headers, self._clock.http_date(now), body)
+        self._cycle.state = _WHOLE_RESPONSE
+        self._persists = True
+        self._write_deadline = now + self._write_timeout
+        self.out.push(data)
+        self.bytes_out += len(data)
+        self._arm()
+        return True
+
+    def all_sent(self, count: int) -> bool:
+        """Let go of all that was to be sent, if that is `count` bytes and changes nothing else.
+
+        What the timers wait for is left to `next_request`, which follows.
+        """
+        if count != self.out.size or self._blocked or self.wants_close is not NOT_CLOSING:
+            return False
+        self.out.clear()
+        self._write_deadline = INFINITY
+        return True
 
     # --- outputs ---
 
@@ -51,11 +140,11 @@ class ServerConnection(RequestHalf):
             return False
         if self.wants_close is not NOT_CLOSING:
             return self.wants_close is Close.LINGER
-        if self._reading and not self._paused:
-            return True
-        if self._cycle.state == cycle.IDLE and not self._held:
-            return True
-        return self._heads.held <= self._limits.read_ahead
+        return (
+            self._heads.held <= self._read_ahead
+            or (self._reading and not self._paused)
+            or (self._cycle.state == cycle.IDLE and not self._held)
+        )
 
     @property
     def waits_for_room(self) -> bool:

@@ -154,7 +154,7 @@ class Session(Timed):
     """
 
     __slots__ = (
-        "admitted", "began", "body", "bytes_in", "bytes_out", "client", "close_reason",
+        "admitted", "began", "body", "bytes_in", "bytes_out", "charged", "client", "close_reason",
         "completed", "conn", "dispatched", "event", "exchange", "half_closed",
         "head_bytes", "lease", "method", "outcome", "owner", "peer_gone", "publisher", "reason",
         "refused", "reported", "request", "requests", "response", "route", "started", "state",
@@ -210,6 +210,8 @@ class Session(Timed):
         """Complete, while it waits for room in the budget."""
         self.stream: BodyStream | None = None
         self.lease: Lease | None = None
+        self.charged: int = 0
+        """Bytes of its body that were charged without a lease."""
         self.head_bytes: int = 0
         """Of `conn.bytes_in`: the head's share."""
         self.admitted: bool = False
@@ -256,19 +258,17 @@ class Session(Timed):
     def retime(self) -> None:
         """Bring `deadline` and its reason up to date."""
         conn = self.conn
-        deadline = conn.deadline
-        reason = conn.deadline_reason
+        self.deadline = deadline = conn.deadline
+        self.deadline_reason = conn.deadline_reason
         exchange = self.exchange
         if exchange is not None and exchange.deadline < deadline:
-            deadline = exchange.deadline
-            reason = "request_timeout"
+            self.deadline = deadline = exchange.deadline
+            self.deadline_reason = "request_timeout"
         if self.timers:
             for name, at in self.timers.items():
                 if at < deadline:
-                    deadline = at
-                    reason = name
-        self.deadline = deadline
-        self.deadline_reason = reason
+                    self.deadline = deadline = at
+                    self.deadline_reason = name
 
     def forget_request(self) -> None:
         """Be ready for the next one."""

@@ -75,10 +75,21 @@ class BodyBudget:
             self._waiting.append(lease)
         return False
 
+    def take(self, size: int) -> bool:
+        """Charge `size` bytes that one owner holds, without a lease; False: they do not fit now."""
+        if self._waiting or self.held + size > self.limit:
+            return False
+        self.held += size
+        return True
+
     def give_back(self, lease: Lease) -> None:
-        """Take a dead lease's bytes back and let in who fits now (`Lease.release` calls this)."""
-        self.held -= lease.size
-        lease.size = 0
+        """Take a dead lease's bytes back (`Lease.release` calls this)."""
+        size, lease.size = lease.size, 0
+        self.give(size)
+
+    def give(self, size: int) -> None:
+        """Take bytes back, and let in who fits now."""
+        self.held -= size
         waiting = self._waiting
         while waiting:
             first = waiting[0]
