@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from cyclopts import App, Parameter
@@ -19,7 +20,7 @@ from pipebus_cli.errors import USAGE, CliError
 from pipebus_cli.numbers import read_value, show
 from pipebus_cli.options import LimitOptions, ServingOptions, WireOption
 from pipebus_cli.reload import reload as run_reloading
-from pipebus_cli.serve import load
+from pipebus_cli.serve import load, supervise
 from pipebus_cli.serve import serve as run_server
 
 
@@ -47,7 +48,13 @@ def run(arguments: Sequence[str]) -> int:
     except ValueError as error:  # Limits says what it does not take
         text = _LIMIT.sub(lambda found: "--" + found[1].replace("_", "-"), str(error))
         raise CliError(text, USAGE) from error
-    if bound.arguments.get("reload"):
+    reload = bound.arguments.get("reload", False)
+    options = bound.arguments.get("options")
+    if isinstance(options, ServingOptions) and options.workers and options.worker is None:
+        if reload:
+            raise CliError("--reload is for one process, so not with --workers", USAGE)
+        return supervise(arguments, options, bound.arguments.get("limits") or Limits())
+    if reload:
         return run_reloading([given for given in arguments if not given.startswith("--reload")])
     return command(*bound.args, **bound.kwargs) or 0
 
@@ -71,13 +78,13 @@ def serve(
         Start again whenever a Python file below the current directory changes.
     """
     assert not reload, "`run` starts this command again, without"
-    run_server(target, load(target), options or ServingOptions(), limits or Limits())
+    run_server(target, partial(load, target), options or ServingOptions(), limits or Limits())
 
 
 @app.command
 def echo(*, options: ServingOptions | None = None, limits: LimitOptions = None) -> None:
     """Answer any request with its own body: each one passes over the bus."""
-    run_server("echo", new_echo(), options or ServingOptions(), limits or Limits())
+    run_server("echo", new_echo, options or ServingOptions(), limits or Limits())
 
 
 @app.command

@@ -1,7 +1,7 @@
 """Numbers on the command line: 64M, 1.5, none."""
 
 import re
-from typing import Any, Final, get_args
+from typing import Any, Final, get_args, get_origin
 
 from cyclopts import convert
 from cyclopts.token import Token
@@ -40,7 +40,7 @@ def read_value(kind: Any, tokens: tuple[Token, ...]) -> Any:
         return None
     if float in kinds:
         return duration(text)
-    if int in kinds:
+    if int in kinds and get_origin(kind) is not tuple:
         return whole_number(text)
     return convert(kind, tokens)
 

@@ -1,6 +1,7 @@
 """What the serving commands share: options, and what they make of them."""
 
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ from typing import Annotated
 from cyclopts import Group, Parameter
 
 from pipebus.limits import Limits
+from pipebus_anyio.bind import BindTo, parse_bind
 from pipebus_anyio.options import DriverName, Options, ServeOptions, Wire
 from pipebus_anyio.server import Server
 from pipebus_anyio.tls import TLSConfig
@@ -50,19 +52,41 @@ class ServingOptions:
     """8000 by default; 0: any free one, which is printed."""
     uds: Path | None = None
     """A UNIX socket to listen at: in place of a port, or beside the one that --port names."""
+    fd: tuple[int, ...] = ()
+    """The number of an inherited socket to listen at, such as systemd's 3; likewise."""
+    workers: int | None = None
+    """Processes that share the addresses; SIGHUP replaces them, one by one."""
+    worker: Annotated[str | None, Parameter(show=False)] = None
+    """What `worker.SupervisorLink` takes, where this process is one of them."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a number of workers that is none."""
+        if self.workers is not None and self.workers < 1:
+            msg = f"--workers must be 1 or more, not {self.workers}"
+            raise ValueError(msg)
+
     tls_cert: Path | None = None
     """Serve https: the certificate with its chain, PEM."""
     tls_key: Path | None = None
     """Its private key, PEM; without: in the certificate's file."""
 
 
-def serve_options(options: ServingOptions, limits: Limits) -> ServeOptions:
-    """Return the arguments of `run`; raises `CliError` for a certificate that will not do."""
-    bind: list[str | tuple[str, int]] = []
+def addresses(options: ServingOptions) -> list[BindTo]:
+    """Return where to listen; raises `CliError` for what is no address."""
+    bind: list[BindTo] = [f"fd:{number}" for number in options.fd]
     if options.uds is not None:
         bind.append(f"unix:{options.uds}")
-    if options.uds is None or options.port is not None:
+    if not bind or options.port is not None:
         bind.append((options.host, 8000 if options.port is None else options.port))
+    try:
+        parse_bind(bind)
+    except ValueError as error:
+        raise CliError(str(error), USAGE) from error
+    return bind
+
+
+def serve_options(options: ServingOptions, limits: Limits, bind: Sequence[BindTo]) -> ServeOptions:
+    """Return the arguments of `run`; raises `CliError` for a certificate that will not do."""
     return ServeOptions(
         bind=bind,
         tls=_tls(options.tls_cert, options.tls_key),
@@ -86,16 +110,18 @@ def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
         raise CliError(msg) from error
 
 
-def print_banner(what: str, server: Server) -> None:
+def banner(what: str, workers: int | None, server: Server) -> str:
     """Say what was chosen, where it listens, and which limits are not the defaults."""
     grace = show(server.options.limits.grace)
     stack = f"{server.runtime}, driver {server.driver.name}, wire {server.wire.name}"
     lines = [f"{what} on {stack}, grace {grace} s"]
+    if workers is not None:
+        lines[0] += f", {workers} worker{'s' if workers > 1 else ''}"
     changed = differences(server.options.limits)
     if changed:
         lines.append(f"limits: {', '.join(changed)}")
     lines += [f"listening at {url}" for url in server.urls]
-    print("\n".join(lines), flush=True)
+    return "\n".join(lines)
 
 
 def differences(limits: Limits) -> list[str]:

@@ -4,7 +4,7 @@ import importlib
 import socket
 import sys
 import traceback
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,13 @@ from pipebus.errors import RegistrationError
 from pipebus.limits import Limits
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio import bind
+from pipebus_anyio.process import prepare
+from pipebus_anyio.server import Server
 from pipebus_cli.errors import USAGE, CliError, explain
-from pipebus_cli.options import ServingOptions, print_banner, serve_options
+from pipebus_cli.options import ServingOptions, addresses, banner, serve_options
 from pipebus_cli.runtimes import choose
+from pipebus_cli.supervisor import Supervisor
+from pipebus_cli.worker import SupervisorLink
 
 
 def load(target: str) -> Pipeline[Any]:
@@ -46,24 +50,58 @@ def load(target: str) -> Pipeline[Any]:
     return found
 
 
-def serve(what: str, pipeline: Pipeline[Any], options: ServingOptions, limits: Limits) -> None:
-    """Serve until SIGTERM or SIGINT; `what` begins the banner.
+def serve(
+    what: str, new: Callable[[], Pipeline[Any]], options: ServingOptions, limits: Limits
+) -> None:
+    """Serve what `new` returns until SIGTERM or SIGINT; `what` begins the banner.
 
     Raises `CliError` for an address that cannot be listened at and for options that are wrong,
     `SystemExit` after a second signal.
     """
-    ready = serve_options(options, limits)
-    runtime = choose(options.runtime)
+    # Before anything of the user's runs, which may hang, or start programs that inherit.
+    link = None if options.worker is None else SupervisorLink(options.worker)
+    pipeline = new()
+    ready = serve_options(options, limits, addresses(options) if link is None else link.bind)
+
+    def started(server: Server) -> None:
+        text = banner(what, options.workers, server)
+        if link is None:
+            print(text, flush=True)
+        else:
+            link.started(text, server)
+
     try:
-        bind.parse_bind(ready["bind"])
-    except ValueError as error:
-        raise CliError(str(error), USAGE) from error
-    try:
-        runtime.serve(pipeline, started=partial(print_banner, what), **ready)
+        choose(options.runtime).serve(pipeline, started=started, **ready)
     except OSError as error:
         if not _from_listening(error):
             raise
         raise CliError(_why_not(error, options)) from error
+
+
+def supervise(arguments: Sequence[str], options: ServingOptions, limits: Limits) -> int:
+    """Serve by `options.workers` processes until SIGTERM or SIGINT; return the exit status.
+
+    `arguments` are the command's own, which each worker is given. What is wrong with the pipeline,
+    or the certificate, is the first worker's to find and to say. Raises `CliError` for an address
+    that cannot be listened at.
+    """
+    assert options.workers is not None, "otherwise there is nothing to supervise"
+    where = addresses(options)
+    try:
+        sockets = bind.open_listeners_for(options.workers, where)
+    except OSError as error:
+        raise CliError(_why_not(error, options)) from error
+    prepare("INFO")
+    supervisor = Supervisor(
+        [sys.executable, "-m", "pipebus_cli", *arguments],
+        sockets,
+        grace=limits.grace,
+        started=lambda text: print(text, flush=True),
+    )
+    status = supervisor.run()
+    if supervisor.error:
+        raise CliError(supervisor.error, status)
+    return status
 
 
 def _from_listening(error: BaseException) -> bool:
