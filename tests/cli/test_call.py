@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,11 +18,27 @@ from tests.cli.command import PATIENCE, PIPEBUS, Serving, run, serving
 
 RUNTIMES = pytest.mark.parametrize("runtime", ["asyncio", "trio"])
 
+Call = Callable[..., tuple[int, bytes, bytes]]
+
 
 @pytest.fixture(scope="module")
 def echo() -> Iterator[Serving]:
     with serving("echo", "--port", "0", "--max-body", "64M") as server:
         yield server
+
+
+@pytest.fixture
+def call(capsysbinary: pytest.CaptureFixture[bytes]) -> Call:
+    """Run `pipebus call` in this process, since starting one takes most of a second.
+
+    Returns status, output and error output.
+    """
+
+    def run_call(*arguments: str) -> tuple[int, bytes, bytes]:
+        status = main(["call", *arguments])
+        return status, *capsysbinary.readouterr()
+
+    return run_call
 
 
 @contextmanager
@@ -50,9 +66,10 @@ def test_the_body_goes_to_standard_output_as_it_is(echo: Serving, runtime: str) 
     assert (result.returncode, result.stdout, result.stderr) == (0, "h\u00e9llo".encode(), b"")
 
 
-def test_head_first_on_demand(echo: Serving) -> None:
-    result = run("call", f"{echo.url}/x", "-X", "PUT", "-H", "Content-Type: a/b", "-d", "-x", "-i")
-    head, _, body = result.stdout.partition(b"\r\n\r\n")
+def test_head_first_on_demand(echo: Serving, call: Call) -> None:
+    options = ("-X", "PUT", "-H", "Content-Type: a/b", "-d", "-x", "-i")
+    _, out, _ = call(f"{echo.url}/x", *options)
+    head, _, body = out.partition(b"\r\n\r\n")
     assert body == b"-x"
     lines = head.split(b"\r\n")
     assert lines[0] == b"HTTP/1.1 200 OK"
@@ -60,7 +77,7 @@ def test_head_first_on_demand(echo: Serving) -> None:
     assert b"content-length: 2" in lines
 
 
-def test_what_is_sent(tmp_path: Path) -> None:
+def test_what_is_sent(call: Call) -> None:
     """GET without data, POST with; the fields in order, and where they are repeated."""
     got: list[bytes] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -75,8 +92,8 @@ def test_what_is_sent(tmp_path: Path) -> None:
         thread = threading.Thread(target=serve)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/a?b=c"
-        run("call", url, "-H", "X-One: 1", "-H", "x-two:2", "-H", "X-One:  3 ")
-        run("call", url, "-d", "")
+        call(url, "-H", "X-One: 1", "-H", "x-two:2", "-H", "X-One:  3 ")
+        call(url, "-d", "")
         thread.join(PATIENCE)
     assert got[0].startswith(b"GET /a?b=c HTTP/1.1\r\n")
     assert re.findall(rb"x-\w+: .*?\r\n", got[0]) == [
@@ -89,25 +106,19 @@ def test_what_is_sent(tmp_path: Path) -> None:
 
 
 @RUNTIMES
-def test_bodies_are_streamed_both_ways(echo: Serving, runtime: str, tmp_path: Path) -> None:
+def test_bodies_are_streamed_both_ways(
+    echo: Serving, call: Call, runtime: str, tmp_path: Path
+) -> None:
     body = os.urandom(3_000_000)
+    out = tmp_path / "out"
     (tmp_path / "in").write_bytes(body)
-    for source, data in (("@in", b""), ("-", body)):
-        result = run(
-            "call",
-            echo.url,
-            "-d",
-            source,
-            "-o",
-            "out",
-            "--runtime",
-            runtime,
-            cwd=tmp_path,
-            data=data,
-        )
-        assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
-        assert (tmp_path / "out").read_bytes() == body
-        (tmp_path / "out").unlink()
+    options = ("-o", str(out), "--runtime", runtime)
+    assert call(echo.url, "-d", f"@{tmp_path / 'in'}", *options) == (0, b"", b"")
+    assert out.read_bytes() == body
+    out.unlink()
+    result = run("call", echo.url, "-d", "-", *options, data=body)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+    assert out.read_bytes() == body
 
 
 def test_standard_input_that_is_a_file(echo: Serving, tmp_path: Path) -> None:
@@ -119,10 +130,10 @@ def test_standard_input_that_is_a_file(echo: Serving, tmp_path: Path) -> None:
     assert result.stdout == b"from a file"
 
 
-def test_timing(echo: Serving) -> None:
-    result = run("call", echo.url, "-d", "x", "--timing")
-    assert result.stdout == b"x"
-    stages = re.findall(rb"^(\w+) +(\d+\.\d\d\d) ms", result.stderr, re.MULTILINE)
+def test_timing(echo: Serving, call: Call) -> None:
+    _, out, err = call(echo.url, "-d", "x", "--timing")
+    assert out == b"x"
+    stages = re.findall(rb"^(\w+) +(\d+\.\d\d\d) ms", err, re.MULTILINE)
     times = {name.decode(): float(value) for name, value in stages}
     assert list(times) == ["pool", "connect", "head", "body", "total"]
     assert 0 < times["connect"] < times["total"]
@@ -130,63 +141,67 @@ def test_timing(echo: Serving) -> None:
     assert abs(parts - times["total"]) < 0.003  # five figures, each rounded to 0.001
 
 
-def test_fail(echo: Serving) -> None:
+def test_fail(echo: Serving, call: Call) -> None:
     bad = f"{echo.url}/%2e/"  # a dot segment: 400
-    assert run("call", bad).returncode == 0
-    result = run("call", bad, "--fail")
-    assert result.returncode == 1
-    assert b'"status":400' in result.stdout
-    assert run("call", echo.url, "--fail").returncode == 0
+    assert call(bad)[0] == 0
+    status, out, _ = call(bad, "--fail")
+    assert status == 1
+    assert b'"status":400' in out
+    assert call(echo.url, "--fail")[0] == 0
 
 
-@RUNTIMES
-def test_tls(runtime: str, tmp_path: Path) -> None:
+def test_tls(call: Call, tmp_path: Path) -> None:
     authority, cert, key = certificates().write(tmp_path)
     files = ["--tls-cert", str(cert), "--tls-key", str(key)]
     with serving("echo", "--port", "0", *files) as server:
-        call = ["call", server.url, "-d", "x", "--runtime", runtime]
-        assert run(*call, "--cacert", str(authority)).stdout == b"x"
-        assert run(*call, "--insecure").stdout == b"x"
-        refused = run(*call)
-        assert refused.returncode == 1
-        assert re.fullmatch(
-            rb"pipebus: error: cannot connect to https://127\.0\.0\.1.*certificate verify failed.*\n",
-            refused.stderr,
-        )
+        for runtime in ("asyncio", "trio"):
+            asked = [server.url, "-d", "x", "--runtime", runtime]
+            assert call(*asked, "--cacert", str(authority)) == (0, b"x", b""), runtime
+            assert call(*asked, "--insecure") == (0, b"x", b""), runtime
+            status, _, err = call(*asked)
+            assert status == 1, runtime
+            assert re.fullmatch(
+                rb"pipebus: error: cannot connect to https://127\.0\.0\.1.*certificate verify failed.*\n",
+                err,
+            ), runtime
 
 
-def test_unix_socket(tmp_path: Path) -> None:
+def test_unix_socket(call: Call, tmp_path: Path) -> None:
     with serving("echo", "--uds", "socket", cwd=tmp_path):
         path = str(tmp_path / "socket").replace("/", "%2F")
-        assert run("call", f"http+unix://{path}/", "-d", "x").stdout == b"x"
+        assert call(f"http+unix://{path}/", "-d", "x")[1] == b"x"
 
 
 @RUNTIMES
-def test_no_answer(runtime: str) -> None:
+def test_no_answer(call: Call, runtime: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    result = run("call", f"http://127.0.0.1:{port}/", "--runtime", runtime, "--timing")
-    assert result.returncode == 1
-    assert result.stdout == b""
+    status, out, err = call(f"http://127.0.0.1:{port}/", "--runtime", runtime, "--timing")
+    assert (status, out) == (1, b"")
     assert re.search(
-        rb"^pipebus: error: cannot connect to .*Connection refused$", result.stderr, re.MULTILINE
+        rb"^pipebus: error: cannot connect to .*Connection refused$", err, re.MULTILINE
     )
-    assert b"connect" in result.stderr.split(b"\n")[1]
+    assert b"connect" in err.split(b"\n")[1]
 
 
-def test_a_broken_answer() -> None:
+def test_a_broken_answer(call: Call) -> None:
     with answering(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nshort") as url:
-        result = run("call", url)
-    assert result.returncode == 1
-    assert result.stdout == b"short"
-    assert re.fullmatch(rb"pipebus: error: [^\n]+\n", result.stderr)
+        status, out, err = call(url)
+    assert (status, out) == (1, b"short")
+    assert re.fullmatch(rb"pipebus: error: [^\n]+\n", err)
 
 
-def test_a_file_that_cannot_be_sent_whole(tmp_path: Path, echo: Serving) -> None:
+def test_a_file_that_cannot_be_sent_whole(call: Call) -> None:
     """What is wrong with the body is said too: the size of /proc/version is 0, its text is not."""
-    result = run("call", echo.url, "-d", "@/proc/version")
-    assert result.returncode == 1
-    assert re.fullmatch(rb"pipebus: error: [^\n]+: [^\n]+\n", result.stderr), result.stderr
+    # Nobody answers: to who announced no body an answer could come before the body is looked at.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        status, _, err = call(
+            f"http://127.0.0.1:{listener.getsockname()[1]}/", "-d", "@/proc/version"
+        )
+    assert status == 1
+    assert err == (
+        b"pipebus: error: the request's body failed: the body is longer than its content_length\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipebus_cli import app
 from pipebus_cli.demo.checks import violations
 from pipebus_cli.demo.client import fault, payload
 from pipebus_cli.demo.experiment import demo
 from pipebus_cli.demo.figures import BusFigures, ClientFigures, RunFigures, ServerFigures, spread
 from pipebus_cli.demo.tables import duration
+from pipebus_cli.main import main
 from pipebus_cli.runtimes import choose
 from tests.cli.command import PATIENCE, PIPEBUS, run
 
@@ -83,12 +85,12 @@ def test_both_runtimes() -> None:
 
 
 @pytest.mark.parametrize("runtime", ["asyncio", "trio"])
-def test_one_request_on_one_runtime(runtime: str) -> None:
-    result = run(
-        "demo", "--requests", "1", "--runtime", runtime, "--driver", "streams", "--wire", "h11"
-    )
-    assert result.returncode == 0, result.stderr
-    assert f"\n{runtime}: 1 requests in ".encode() in result.stdout
+def test_one_request_on_one_runtime(capfd: pytest.CaptureFixture[str], runtime: str) -> None:
+    options = ["--requests", "1", "--runtime", runtime, "--driver", "streams", "--wire", "h11"]
+    status = main(["demo", *options])
+    out, err = capfd.readouterr()
+    assert status == 0, err
+    assert f"\n{runtime}: 1 requests in " in out
 
 
 def test_a_bar_on_a_terminal() -> None:
@@ -162,18 +164,13 @@ def test_what_is_wrong_is_named(
 
 
 @pytest.mark.parametrize(("bad", "status"), [("dying", 3), ("absent", 4)])
-def test_a_server_that_ends_too_early(bad: str, status: int) -> None:
-    code = (
-        "import sys; from pipebus_cli import main, app\n"
-        "from functools import partial\n"
-        f"app.run_demo = partial(app.run_demo, server=[sys.executable, {str(BAD_SERVERS)!r}, {bad!r}])\n"
-        "sys.exit(main.main(['demo', '--runtime', 'trio', '--requests', '20']))\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 1
-    last = result.stderr.splitlines()[-1]
+def test_a_server_that_ends_too_early(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], bad: str, status: int
+) -> None:
+    command = [sys.executable, str(BAD_SERVERS), bad]
+    monkeypatch.setattr(app, "run_demo", partial(demo, server=command))
+    assert main(["demo", "--runtime", "trio", "--requests", "20"]) == 1
+    last = capfd.readouterr().err.splitlines()[-1]
     assert last == f"pipebus: error: the demo's server ended too early (status {status})"
 
 
