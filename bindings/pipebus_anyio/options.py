@@ -52,7 +52,8 @@ class ServeOptions(TypedDict, total=False):
     bind: Bind
     """`"host:port"` (default `"127.0.0.1:8000"`), `(host, port)`, `"unix:/path"`, or a list of them.
 
-    An empty list listens nowhere: the bus without an HTTP server.
+    `"fd:3"` is a bound socket that this process was started with; it is closed at the end. An empty
+    list listens nowhere: the bus without an HTTP server.
     """
     tls: ssl.SSLContext | TLSConfig | None
     """Serve https; None (default): http. A context is taken as it is, ALPN included."""
