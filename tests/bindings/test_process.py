@@ -26,6 +26,7 @@ from pipebus_anyio.options import Options
 from pipebus_anyio.server import Server
 from tests.bindings.conftest import Stack
 from tests.bindings.peer import get, peer, until
+from tests.environment import without_coverage
 
 ROOT = Path(__file__).parents[2]
 
@@ -183,7 +184,7 @@ def child(stack: Stack, handler: str, *, thread: bool = False) -> subprocess.Pop
     """
     return subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(program)],
-        env={**os.environ, "PYTHONPATH": f"{ROOT / 'core'}:{ROOT / 'bindings'}"},
+        env=without_coverage(PYTHONPATH=f"{ROOT / 'core'}:{ROOT / 'bindings'}"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

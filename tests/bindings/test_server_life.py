@@ -132,8 +132,9 @@ async def test_a_server_may_end_before_it_has_begun_to_accept(
 
 
 async def test_a_drain_finishes_what_is_in_flight(stack: Stack, app: App) -> None:
+    limits = Limits(linger_timeout=0.1)  # the client stays, and has nothing left to send
     async with (
-        served(stack, app) as (server, client),
+        served(stack, app, limits=limits) as (server, client),
         peer(server.addresses[0]) as idle,
         anyio.create_task_group() as tasks,
     ):
@@ -151,7 +152,7 @@ async def test_a_drain_finishes_what_is_in_flight(stack: Stack, app: App) -> Non
 
 
 async def test_a_drain_ends_by_grace(stack: Stack, app: App) -> None:
-    limits = Limits(grace=0.05)
+    limits = Limits(grace=0.05, linger_timeout=0.1)
     async with served(stack, app, limits=limits) as (server, client):
         await client.send(get("/wait"))
         await app.started.wait()
