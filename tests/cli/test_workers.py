@@ -77,6 +77,13 @@ def ask(where: Where) -> tuple[str, int]:
     return version.decode(), int(pid)
 
 
+def until_all_have_answered(where: Where, workers: int) -> None:
+    """Let each worker answer a new connection: it has accepted, then, what came before."""
+    seen: set[int] = set()
+    while len(seen) < workers:
+        seen.add(ask(where)[1])
+
+
 def pids(server: Serving) -> list[int]:
     """Return the processes of which the log says that they are ready."""
     return [int(pid) for pid in re.findall(r"\(process (\d+)\): ready", server.log)]
@@ -124,8 +131,7 @@ def test_workers_share_a_port_are_replaced_when_they_die_and_drain(
         server.wait_logged(f"worker 1 (process {successor}): ready")
 
         busy = connect(where, "/until-drain", "X: keep-alive")
-        ask(where)
-        ask(where)
+        until_all_have_answered(where, 2)
         server.signal(signal.SIGTERM)
         finished = answer(busy)
         assert finished.endswith(b"\r\n\r\nfinished")
@@ -227,7 +233,7 @@ def test_workers_finish_and_end_when_their_supervisor_is_killed(tmp_path: Path) 
     with serving("serve", "app:pipeline", "--workers", "2", "--port", "0", cwd=tmp_path) as server:
         where = ("127.0.0.1", server.port)
         busy = connect(where, "/until-drain", "X: keep-alive")
-        ask(where)  # proves, at one worker or the other, that both are there
+        until_all_have_answered(where, 2)
         server.signal(signal.SIGKILL)
         assert answer(busy).endswith(b"\r\n\r\nfinished")
         # The log ends when nobody can write to it any more: not one of the workers.
