@@ -84,7 +84,7 @@ class Host:
     """
 
     __slots__ = (
-        "_at_once", "_clock", "_driver", "_engine", "_next_action", "_pumping", "_runner",
+        "_at_once", "_clock", "_driver", "_engine", "_next_action", "_next_wake", "_pumping", "_runner",
         "_runtime", "_thread_calls", "_timer_at", "_timer_waiter", "_wait_drained", "_wall",
         "_wall_due", "drained", "runtime_name",
     )  # fmt: skip
@@ -103,6 +103,7 @@ class Host:
         self._wall = wall
         self._clock = runtime.now
         self._next_action = engine.next_action
+        self._next_wake = engine.next_wake
         self._runner = Runner(self, engine, runtime)
         self._thread_calls = ThreadCalls(runtime)
         self._pumping = False
@@ -155,9 +156,9 @@ class Host:
                     self._note_drained(action)
         finally:
             self._pumping = False
-        deadline = self._engine.next_deadline()
-        if deadline is not None and deadline < self._timer_at:
-            self._timer_at = deadline
+        wake_at = self._next_wake()
+        if wake_at < self._timer_at:
+            self._timer_at = wake_at
             self._timer_waiter.wake()
 
     async def call(self, start: Start) -> Any:
@@ -273,8 +274,7 @@ class Host:
         """Call `handle_timeout` when the next deadline is due; the only task that watches time."""
         engine = self._engine
         while True:
-            deadline = engine.next_deadline()
-            self._timer_at = INFINITY if deadline is None else deadline
+            self._timer_at = engine.next_wake()
             with anyio.CancelScope(deadline=self._timer_at):
                 await self._timer_waiter.wait()
             engine.handle_timeout(self.now())

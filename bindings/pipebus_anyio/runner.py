@@ -70,18 +70,21 @@ class Runner:
             self._runtime.cancel(task)
 
     def _run_inline(self, invocation: Invocation) -> None:
-        engine, now = self._engine, self._host.now
+        engine, host = self._engine, self._host
         body = None
+        now = host.now()
         try:
-            if engine.begin(invocation, now()):
+            if engine.begin(invocation, now):
                 try:
-                    result = self._context.copy().run(invoke, engine, self._host, invocation)
+                    result = self._context.copy().run(invoke, engine, host, invocation)
                 except _ENDS_PROGRAM:
                     raise
                 except BaseException as error:  # noqa: BLE001 (the engine answers and reports it)
-                    engine.fail(invocation, error, now())
+                    now = host.now()
+                    engine.fail(invocation, error, now)
                 else:
-                    body = engine.complete(invocation, result, now())
+                    now = host.now()
+                    body = engine.complete(invocation, result, now)
                     if (
                         body is None
                         and isinstance(result, Response)
@@ -90,7 +93,7 @@ class Runner:
                         self._runtime.spawn(_close_unread, result)
         finally:
             if body is None:
-                engine.ended(invocation, now())
+                engine.ended(invocation, now)
         if body is not None:
             invocation.task = self._runtime.spawn(self._stream_and_end, body)
 

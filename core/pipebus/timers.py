@@ -40,7 +40,7 @@ class TimerQueue:
     """The earliest deadline of all that are watched.
 
     Mutators: `watch` (after a deadline was set or moved *earlier*), `forget` (when one is done).
-    Time: `next_deadline`, `deadline_reason`, `next_due`.
+    Time: `next_wake`, `next_deadline`, `deadline_reason`, `next_due`.
     """
 
     __slots__ = ("_heap", "_live", "_serial")
@@ -102,6 +102,13 @@ class TimerQueue:
                 timed.queued_at = timed.deadline
                 heapq.heapreplace(heap, (timed.deadline, serial))
         return None
+
+    def next_wake(self) -> float:
+        """Return when to look next: not after `next_deadline`, and cheaper; infinity for never.
+
+        At that moment `next_due` may have nothing: what stood there has moved.
+        """
+        return self._heap[0][0] if self._heap else INFINITY
 
     def next_deadline(self) -> float | None:
         """Return when `next_due` has something, or None if nothing is pending."""

@@ -146,6 +146,10 @@ class Assembly:
 
     # --- time ----------------------------------------------------------------------------------
 
+    def next_wake(self) -> float:
+        """Return when to call `handle_timeout`, infinity for never; see `TimerQueue.next_wake`."""
+        return self._now if self._handlers.taps_wait else self.timers.next_wake()
+
     def next_deadline(self) -> float | None:
         """Return when `handle_timeout` has something to do, or None."""
         if self._handlers.taps_wait:
@@ -180,11 +184,21 @@ class Assembly:
     def _settle(self, now: float) -> None:
         """Turn what the machines below say into actions, and into inputs for one another."""
         self._now = now
-        from_bus, from_dispatch, granted = self._from_bus, self._from_dispatch, self._granted
-        from_client, from_dials = self._from_client, self._from_dials
-        draining = self._drain.state != "serving"
         # A queue is looked at before its owner is asked: most inputs leave most of them empty.
-        while from_bus or from_dispatch or granted or from_client or from_dials or draining:
+        if (
+            self._from_bus
+            or self._from_dispatch
+            or self._from_client
+            or self._from_dials
+            or self._granted
+            or self._drain.state != "serving"
+        ):
+            self._settle_all(now)
+
+    def _settle_all(self, now: float) -> None:
+        from_bus, from_dispatch, granted = self._from_bus, self._from_dispatch, self._granted
+        draining = self._drain.state != "serving"
+        while True:
             if from_bus and (output := self.bus.next_output()) is not None:
                 if not isinstance(output, Exchange):
                     self._on_subscribed(output, now)
@@ -197,8 +211,13 @@ class Assembly:
             elif (from_dispatch or granted or draining) and (
                 said := self.dispatch.next_output(now)
             ) is not None:
-                self._on_dispatch(said, now)
-            elif (from_client or from_dials) and (asked := self.client.next_output()) is not None:
+                if isinstance(said, Session):
+                    self._actions.append(Flush(said))
+                else:
+                    self._on_stream(said, now)
+            elif (self._from_client or self._from_dials) and (
+                asked := self.client.next_output()
+            ) is not None:
                 self._on_client(asked, now)
             else:
                 break
@@ -243,10 +262,8 @@ class Assembly:
         else:
             self._actions.append(asked)
 
-    def _on_dispatch(self, said: Session | BodyStream | Exchange, now: float) -> None:
-        if isinstance(said, Session):
-            self._actions.append(Flush(said))
-        elif isinstance(said, Exchange):
+    def _on_stream(self, said: BodyStream | Exchange, now: float) -> None:
+        if isinstance(said, Exchange):
             self._handlers.writable(said)
         else:
             read = self._readers.get(said)

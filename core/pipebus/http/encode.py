@@ -38,7 +38,7 @@ _STATUS_LINES: Final[dict[int, bytes]] = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus
 }
 _token: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_value: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*").fullmatch
+_control: Final = re.compile(rb"[^\t\x20-\x7e\x80-\xff]").search
 
 
 def check_fields(fields: RawHeaders, own: frozenset[bytes] = RESPONSE_OWN) -> None:
@@ -55,7 +55,7 @@ def check_fields(fields: RawHeaders, own: frozenset[bytes] = RESPONSE_OWN) -> No
             if name.lower() in own:
                 msg = f"{name!r} is the connection's to write"
                 raise ValueError(msg)
-        if _value(value) is None:
+        if _control(value) is not None:
             msg = f"the value of {name!r} has a control character"
             raise ValueError(msg)
 

@@ -12,6 +12,7 @@ from pipebus.http.intake import Intake
 from pipebus.http.message import Request
 from pipebus.http.response import Response
 from pipebus.http.routes import Match
+from pipebus.http.server_events import NOT_CLOSING
 from pipebus.http.session import ANSWERED, OPEN, READING, Session
 
 
@@ -52,9 +53,7 @@ class Express(Intake):
         session.state = READING
         self._open(session, request, route, now + route.timeout, now)
         if session.state is OPEN:
-            session.retime()
-            if session.deadline < session.queued_at:
-                self._timers.watch(session)
+            self._rearm(session)
         else:
             self.step(session, now)
         return True
@@ -82,9 +81,7 @@ class Express(Intake):
         session.response = reply
         session.status = reply.status
         session.state = ANSWERED
-        session.retime()
-        if session.deadline < session.queued_at:
-            self._timers.watch(session)
+        self._rearm(session)
         if not session.reported:
             session.reported = True
             self.outputs.append(session)
@@ -97,6 +94,18 @@ class Express(Intake):
             return False
         self._end_request(session, now)
         session.forget_request()
-        session.waits = True
-        self.step(session, now)
+        if session.publisher.places:
+            session.waits = True
+            self.step(session, now)
+            return True
+        conn.next_request(now)
+        if conn.events or conn.wants_close is not NOT_CLOSING or not session.wanted_read:
+            self.step(session, now)
+        else:
+            self._rearm(session)
         return True
+
+    def _rearm(self, session: Session) -> None:
+        session.retime()
+        if session.deadline < session.queued_at:
+            self._timers.watch(session)

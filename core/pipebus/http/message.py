@@ -143,9 +143,11 @@ class RequestInfo:
         self.path_params: Mapping[str, str] = path_params
         self.route: str = route
         """The template that matched, such as `/api/{name}`; a bounded label, unlike the path."""
-        path, query = split_target(target)
-        self.raw_path: str = path
-        self.raw_query: str = query
+        if target[:1] == "/" and "?" not in target:
+            self.raw_path: str = target
+            self.raw_query: str = ""
+        else:
+            self.raw_path, self.raw_query = split_target(target)
         self._path: str | None = None
         self._query: Query | None = None
 

@@ -9,6 +9,7 @@ import msgspec
 from pipebus.http.encode import check_fields
 from pipebus.http.headers import Headers, HeadersInput
 from pipebus.http.sse import EncodedEvents, ServerSentEvent
+from pipebus.http.wire import RawHeaders
 
 BODILESS: Final = frozenset({204, 205, 304})
 """Statuses whose response has no content (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5)."""
@@ -60,13 +61,18 @@ class Response:
     ) -> None:
         self.status: int = status
         self.body: bytes = body
-        # A copy: the fields of another message, passed on, must not grow a Content-Type there.
+        raw: RawHeaders = []
         if isinstance(headers, Headers):
-            self.headers: Headers = Headers(raw=list(headers.raw))
-        else:
-            self.headers = Headers(headers)
+            # A copy: the fields of another message, passed on, must not grow a Content-Type there.
+            raw += headers.raw
+        elif headers != ():
+            raw = Headers(headers).raw
+        self.headers: Headers = Headers(raw=raw)
         if content_type is not None:
-            self._default_type(content_type.encode("latin-1"))
+            if raw:
+                self._default_type(content_type.encode("latin-1"))
+            else:
+                raw.append((_CONTENT_TYPE, content_type.encode("latin-1")))
         self.stream_body: AsyncIterable[bytes] | None = None
         """What produces a streamed body; iterated once, and closed if it has an `aclose`."""
         self.content_length: int | None = None

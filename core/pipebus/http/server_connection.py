@@ -296,8 +296,10 @@ class ServerConnection(RequestHalf):
         self.head: RequestHead | None = None
         self.bytes_in = self.bytes_out = 0
         # A peer that pipelines and does not read may not make us pile up answers.
-        self._held = self.out.size > self._limits.write_high_water
-        if not self._held:
+        if self.out.size > self._limits.write_high_water:
+            self._held = True
+        else:
+            self._held = False
             self._await_request(now)
 
     def drain(self, now: float) -> None:
