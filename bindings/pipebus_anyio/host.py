@@ -84,7 +84,7 @@ class Host:
     """
 
     __slots__ = (
-        "_at_once", "_clock", "_driver", "_engine", "_next_action", "_next_wake", "_pumping", "_runner",
+        "_actions", "_at_once", "_clock", "_driver", "_engine", "_flush", "_next_action", "_next_wake", "_pumping", "_runner",
         "_runtime", "_thread_calls", "_timer_at", "_timer_waiter", "_wait_drained", "_wall",
         "_wall_due", "drained", "runtime_name",
     )  # fmt: skip
@@ -102,6 +102,8 @@ class Host:
         self._driver = driver
         self._wall = wall
         self._clock = runtime.now
+        self._flush = driver.flush
+        self._actions = engine.actions
         self._next_action = engine.next_action
         self._next_wake = engine.next_wake
         self._runner = Runner(self, engine, runtime)
@@ -129,11 +131,11 @@ class Host:
         if self._pumping:
             return
         self._pumping = True
-        next_action = self._next_action
+        actions, next_action, flush = self._actions, self._next_action, self._flush
         try:
-            while (action := next_action()) is not None:
+            while action := actions.popleft() if actions else next_action():
                 if isinstance(action, Flush):
-                    self._driver.flush(action.link.token)
+                    flush(action.link.token)
                 elif isinstance(action, Run):
                     self._runner.run(action.invocation)
                 elif isinstance(action, Wake):

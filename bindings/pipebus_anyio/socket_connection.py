@@ -101,10 +101,10 @@ class SocketConnection:
 
     def _receive(self) -> None:
         """Feed the link what has come, at most so much of it."""
-        link, receive = self.link, self.sock.recv
-        for _ in range(RECEIVES):
+        link, left = self.link, RECEIVES
+        while True:
             try:
-                data = receive(RECEIVE_SIZE)
+                data = self.sock.recv(RECEIVE_SIZE)
             except BlockingIOError:
                 return
             except OSError:
@@ -114,7 +114,10 @@ class SocketConnection:
                 self._end_of_file()
                 return
             self._engine.receive_data(link, data, self._host.now())
-            if len(data) < RECEIVE_SIZE or not link.wants_read:
+            if len(data) < RECEIVE_SIZE:  # most often all there was
+                return
+            left -= 1
+            if left == 0 or not link.wants_read:
                 return
 
     def _end_of_file(self) -> None:
@@ -148,17 +151,18 @@ class SocketConnection:
 
     def _send(self) -> None:
         """Give the system what it takes of what the link has."""
-        link, send = self.link, self.sock.send
-        while data := link.data_to_send():
+        link = self.link
+        more = True
+        while more and (data := link.data_to_send()):
             try:
-                sent = send(data)
+                sent = self.sock.send(data)
             except BlockingIOError:
                 self._blocked = True
                 return
             except OSError:
                 self._send_failed()
                 return
-            self._engine.data_sent(link, sent, self._host.now())
+            more = self._engine.data_sent(link, sent, self._host.now())
             if sent < len(data):
                 self._blocked = True
                 return

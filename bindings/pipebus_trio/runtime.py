@@ -1,4 +1,4 @@
-"""The trio runtime: a nursery task and a `CancelScope` per call."""
+"""The trio runtime: a pool of nursery tasks, each in one `CancelScope`."""
 
 import logging
 import socket
@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from contextvars import copy_context
 from functools import partial
 from types import TracebackType
-from typing import Self, TypeVarTuple
+from typing import Final, Self, TypeVarTuple
 
 import trio
 
@@ -18,18 +18,36 @@ Args = TypeVarTuple("Args")
 logger: logging.Logger = logging.getLogger("pipebus")
 
 
-class TrioTask:
-    """A spawned task's handle.
+IDLE_WORKERS: Final = 64
+"""The most workers that are kept for the next call."""
 
-    Its scope is shielded: when the code around the runtime is cancelled, that code's own exit
-    ends the tasks in order, as it does on asyncio.
+
+class TrioTask:
+    """A spawned call's handle."""
+
+    __slots__ = ("name", "worker")
+
+    def __init__(self, name: str, worker: "Worker") -> None:
+        self.name: str = name
+        self.worker: Worker | None = worker
+        """Who runs it; None once it has ended."""
+
+
+class Worker:
+    """A nursery task that runs one call after the other: a task of its own costs twice as much.
+
+    One scope is around all of them, so a cancelled worker ends with the call that it was cancelled
+    for. It is shielded: when the code around the runtime is cancelled, that code's own exit ends
+    the calls in order, as it does on asyncio.
     """
 
-    __slots__ = ("name", "scope")
+    __slots__ = ("call", "handle", "scope", "task")
 
-    def __init__(self, name: str) -> None:
-        self.name: str = name
+    def __init__(self) -> None:
         self.scope: trio.CancelScope = trio.CancelScope(shield=True)
+        self.task: trio.lowlevel.Task | None = None
+        self.handle: TrioTask | None = None
+        self.call: Callable[[], Awaitable[None]] | None = None
 
 
 class TrioWaiter:
@@ -72,6 +90,8 @@ class TrioRuntime:
         self._context = copy_context()
         self._token = trio.lowlevel.current_trio_token()
         self._tasks: set[TrioTask] = set()
+        self._idle: list[Worker] = []
+        self._exiting = False
         self._ended = TrioWaiter()
         self.on_stuck: Callable[[list[str]], None] | None = None
         # `trio.current_time` looks this clock up at each call, four times the cost of asking it.
@@ -79,21 +99,48 @@ class TrioRuntime:
 
     def spawn(self, fn: Callable[[*Args], Awaitable[None]], *args: *Args) -> TrioTask:
         """Start a task."""
-        handle = TrioTask(fn.__qualname__)
+        worker = self._idle.pop() if self._idle else Worker()
+        handle = TrioTask(fn.__qualname__, worker)
         self._tasks.add(handle)
-        start = partial(self._nursery.start_soon, self._run, handle, fn, *args, name=handle.name)
-        self._context.run(start)
+        worker.handle = handle
+        worker.call = partial(fn, *args)
+        task = worker.task
+        if task is None:
+            self._context.run(
+                partial(self._nursery.start_soon, self._work, worker, name=handle.name)
+            )
+        else:
+            # Between two steps of a task: the call's variables are its own, like a new task's.
+            task.context = self._context.copy()
+            task.name = handle.name
+            trio.lowlevel.reschedule(task)
         return handle
 
-    async def _run(
-        self, handle: TrioTask, fn: Callable[[*Args], Awaitable[None]], *args: *Args
-    ) -> None:
+    async def _work(self, worker: Worker) -> None:
+        worker.task = trio.lowlevel.current_task()
+
+        def leave(_: trio.lowlevel.RaiseCancelT) -> trio.lowlevel.Abort:
+            self._idle.remove(worker)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        with worker.scope:
+            while True:
+                await self._run(worker)
+                if worker.scope.cancel_called or self._exiting or len(self._idle) >= IDLE_WORKERS:
+                    return
+                self._idle.append(worker)
+                await trio.lowlevel.wait_task_rescheduled(leave)
+
+    async def _run(self, worker: Worker) -> None:
+        handle, call = worker.handle, worker.call
+        assert handle is not None
+        assert call is not None
         try:
-            with handle.scope:
-                await fn(*args)
+            await call()
         except Exception:
             logger.exception("unexpected exception in %s", handle.name)
         finally:
+            handle.worker = worker.handle = worker.call = None
             self._tasks.discard(handle)
             if not self._tasks:
                 self._ended.wake()
@@ -101,7 +148,8 @@ class TrioRuntime:
     def cancel(self, task: Task) -> None:
         """Ask a task to end."""
         assert isinstance(task, TrioTask)
-        task.scope.cancel()
+        if task.worker is not None:
+            task.worker.scope.cancel()
 
     def run_soon(self, fn: Callable[[], None]) -> None:
         """Call `fn` in the loop's thread."""
@@ -117,7 +165,7 @@ class TrioRuntime:
 
     def watch(self, fd: int, ready: Callable[[], None]) -> Callable[[], None]:
         """Call `ready` as long as `fd` is readable."""
-        return self.spawn(_watch, fd, ready).scope.cancel
+        return partial(self.cancel, self.spawn(_watch, fd, ready))
 
     async def __aenter__(self) -> Self:
         self._manager = trio.open_nursery()
@@ -130,8 +178,11 @@ class TrioRuntime:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._exiting = True
+        for worker in self._idle.copy():
+            worker.scope.cancel()
         for handle in self._tasks.copy():
-            handle.scope.cancel()
+            self.cancel(handle)
         with trio.move_on_after(EXIT_TIMEOUT, shield=True):
             while self._tasks:
                 await self._ended.wait()

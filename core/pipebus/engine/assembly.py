@@ -1,5 +1,6 @@
 """The parts of the engine, and how what one says becomes an input of another."""
 
+from collections import deque
 from typing import Any
 
 from pipebus.bus.bus import Bus
@@ -56,7 +57,8 @@ class Assembly:
         )
         self._now = now
         self._outbox = Outbox(self.timers, Wake)
-        self._actions = self._outbox.actions
+        self.actions: deque[Action] = self._outbox.actions
+        """What `next_action` returns first, for who asks often."""
         self._drain = Drain(limits.grace, limits.linger_timeout)
         self.dispatch: Dispatch = Dispatch(
             self.bus,
@@ -173,13 +175,13 @@ class Assembly:
 
     def next_action(self) -> Action | None:
         """Return what is to be done next, or None: the sweep is over."""
-        if self._actions:
-            return self._actions.popleft()
+        if self.actions:
+            return self.actions.popleft()
         if not self._handlers.run_a_tap(self._now):
             return None
         if self._granted:  # the event that was taken held a body's bytes
             self._settle(self._now)
-        return self._actions.popleft()
+        return self.actions.popleft()
 
     def _settle(self, now: float) -> None:
         """Turn what the machines below say into actions, and into inputs for one another."""
@@ -212,7 +214,7 @@ class Assembly:
                 said := self.dispatch.next_output(now)
             ) is not None:
                 if isinstance(said, Session):
-                    self._actions.append(Flush(said))
+                    self.actions.append(Flush(said))
                 else:
                     self._on_stream(said, now)
             elif (self._from_client or self._from_dials) and (
@@ -258,9 +260,9 @@ class Assembly:
         if isinstance(asked, ClientCall):
             self._outgoing.news(asked, now)
         elif isinstance(asked, ClientConnection):
-            self._actions.append(Flush(asked))
+            self.actions.append(Flush(asked))
         else:
-            self._actions.append(asked)
+            self.actions.append(asked)
 
     def _on_stream(self, said: BodyStream | Exchange, now: float) -> None:
         if isinstance(said, Exchange):
@@ -277,7 +279,7 @@ class Assembly:
             self._settle(now)
         if drain.drained and not self._told_drained:
             self._told_drained = True
-            self._actions.append(Drained())
+            self.actions.append(Drained())
 
     def _feed(self, source: BodyStream, read: ReadCall, now: float) -> bool:
         piece = source.take(now)

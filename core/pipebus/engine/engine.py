@@ -74,13 +74,18 @@ class Engine(Assembly):
             self.client.connection_lost(link, now)
         self._settle(now)
 
-    def data_sent(self, link: Link, count: int, now: float) -> None:
-        """Note that the operating system took `count` bytes of `link.data_to_send()`."""
+    def data_sent(self, link: Link, count: int, now: float) -> bool:
+        """Note that the operating system took `count` bytes of `link.data_to_send()`.
+
+        False: there is nothing more to send, as far as is known now.
+        """
         if isinstance(link, Session):
             self.dispatch.data_sent(link, count, now)
-        else:
-            self.client.data_sent(link, count, now)
+            self._settle(now)
+            return link.conn.out.size > 0
+        self.client.data_sent(link, count, now)
         self._settle(now)
+        return True
 
     def resolved(self, resolve_id: str, addresses: list[tuple[str, int]], now: float) -> None:
         """Answer a `Resolve`."""

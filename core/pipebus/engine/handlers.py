@@ -220,7 +220,10 @@ class Handlers:
         if invocation.state in OPEN:
             self._stopped(invocation, now)
         invocation.state = "ended"
-        self._release(invocation, now)
+        responder = invocation.responder
+        if responder is not None:
+            invocation.responder = None
+            self._bus.released(responder, now)
         exchange = invocation.exchange
         if exchange is not None and exchange.invocation is invocation:
             exchange.invocation = None  # no circle: the body is let go of without the collector
