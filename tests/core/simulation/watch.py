@@ -75,9 +75,10 @@ class WatchedEngine(Engine):
         super().receive_data(link, data, now)
         self._count_parked(link)
 
-    def data_sent(self, link: Link, count: int, now: float) -> None:
-        super().data_sent(link, count, now)
+    def data_sent(self, link: Link, count: int, now: float) -> bool:
+        more = super().data_sent(link, count, now)
         self._count_parked(link)
+        return more
 
     def _count_parked(self, link: Link) -> None:
         if isinstance(link, Session):
