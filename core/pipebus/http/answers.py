@@ -161,6 +161,19 @@ class Answers(ABC):
             session.timers[STREAM_IDLE] = now + idle
         if session.half_closed:
             # Writing is what tells a peer that has gone from one that only shut its side.
+            self._watch_half_close(session, now)
+
+    def _watch_half_close(self, session: Session, now: float) -> None:
+        """Bound a handler whose peer shut its side, once its request is whole.
+
+        Not while the peer reads slowly: then `write_timeout` runs.
+        """
+        stream = session.stream
+        if (
+            session.exchange is not None
+            and not session.conn.waits_for_room
+            and (stream is None or stream.done)
+        ):
             session.timers[HALF_CLOSE_GRACE] = now + self._limits.half_close_grace
 
     # --- outcome to answer --------------------------------------------------------------------

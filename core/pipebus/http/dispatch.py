@@ -99,17 +99,12 @@ class Dispatch(Express):
     def eof_ahead(self, session: Session, now: float) -> None:
         """Note that the peer shut its sending side, behind bytes that were not received yet.
 
-        A request that is complete is treated as after `receive_eof`; the rest of one that is not,
-        or of the next, may be among those bytes.
+        A request that is complete, this one or a later one, is treated as after `receive_eof`; the
+        rest of one that is not may be among those bytes.
         """
-        stream = session.stream
-        if (
-            session.exchange is not None
-            and not session.conn.waits_for_room
-            and (stream is None or stream.done)
-        ):
-            self._watch_half_close(session, now)
-            self.step(session, now)
+        session.half_closed = True
+        self._watch_half_close(session, now)
+        self.step(session, now)
 
     def data_sent(self, session: Session, count: int, now: float) -> None:
         """Note that the operating system took `count` bytes of `data_to_send`."""

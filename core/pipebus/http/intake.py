@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from pipebus.bus.bus import Bus
-from pipebus.http.answers import BUFFERED_WAIT, HALF_CLOSE_GRACE, Answers
+from pipebus.http.answers import BUFFERED_WAIT, Answers
 from pipebus.http.drain import Drain
 from pipebus.http.events import HTTP_REQUEST
 from pipebus.http.headers import Headers
@@ -101,8 +101,7 @@ class Intake(Answers):
                 self._writable(session, now)
             elif isinstance(event, HalfClosed):
                 session.half_closed = True
-                if session.exchange is not None and not session.conn.waits_for_room:
-                    self._watch_half_close(session, now)
+                self._watch_half_close(session, now)
             elif isinstance(event, Bad):
                 self._bad(session, event, now)
             else:
@@ -221,7 +220,7 @@ class Intake(Answers):
             self._check_parked(session, now)
         if exchange.outcome is not None:
             self._settle(session, exchange, now)
-        elif session.half_closed:
+        elif session.half_closed and not route.stream:
             self._watch_half_close(session, now)
 
     # --- the body -----------------------------------------------------------------------------
@@ -243,6 +242,8 @@ class Intake(Answers):
             assert stream is not None
             stream.finish()
             session.rearm(now)
+            if session.half_closed:
+                self._watch_half_close(session, now)
             self._report_body(stream)
             return
         if body:
@@ -294,9 +295,6 @@ class Intake(Answers):
         assert session.exchange is not None
         self._watch_stream(session, now)
         self.outputs.append(session.exchange)
-
-    def _watch_half_close(self, session: Session, now: float) -> None:
-        session.timers[HALF_CLOSE_GRACE] = now + self._limits.half_close_grace
 
     def _bad(self, session: Session, bad: Bad, now: float) -> None:
         """Answer the peer's fault, or cut an answer that is under way."""
