@@ -30,7 +30,8 @@ R = TypeVar("R", pytest.TestReport, pytest.CollectReport)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long; the core's short tests fill up the time of whoever is done."""
-    items.sort(key=lambda item: HERE / "core" in item.path.parents)
+    core = HERE / "core"
+    items.sort(key=lambda i: core in i.path.parents and core / "simulation" not in i.path.parents)
 
 
 def pytest_collection_finish() -> None:
