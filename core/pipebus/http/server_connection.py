@@ -66,8 +66,8 @@ class ServerConnection(RequestHalf):
         ):
             return None
         end = data.find(b"\r\n\r\n") + 4
-        if end > self._usual_head:
-            return None  # its limits are to be looked at
+        if not 3 < end <= self._usual_head:
+            return None  # no head, or one whose limits are to be looked at
         head = data[:end]
         if usual_length(head) != len(data) - end:
             return None
@@ -119,12 +119,13 @@ class ServerConnection(RequestHalf):
     def all_sent(self, count: int) -> bool:
         """Let go of all that was to be sent, if that is `count` bytes and changes nothing else.
 
-        What the timers wait for is left to `next_request`, which follows.
+        Only for a request that is over but for this: no timer runs then, until `next_request`.
         """
         if count != self.out.size or self._blocked or self.wants_close is not NOT_CLOSING:
             return False
         self.out.clear()
-        self._write_deadline = INFINITY
+        self._write_deadline = self.deadline = INFINITY
+        self.deadline_reason = ""
         return True
 
     # --- outputs ---

@@ -325,7 +325,7 @@ def test_a_trace_context_is_passed_on_if_it_is_one(field: str, kept: bool) -> No
 
 def test_nobody_listens_and_nothing_is_built() -> None:
     world, peer = served()
-    world.bus.close(world.tap, world.now)
+    world.bus.close(world.taps[0], world.now)
     published = world.bus.counts.published
     peer.send(GET)
     world.reply()

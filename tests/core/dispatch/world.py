@@ -1,6 +1,6 @@
 """A bus, a dispatch and its peers in virtual time: the least that an engine and a driver do."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from pipebus.bus.bus import Bus
 from pipebus.bus.event import Event
@@ -27,6 +27,8 @@ class Peer:
         self.session = session
         self.reads = True
         """Whether it takes what is sent."""
+        self.gulp = 0
+        """How many bytes of it at a time; 0: all that are offered."""
         self.received = b""
         self.fin = False
         """The server shut its sending side, or closed."""
@@ -76,6 +78,8 @@ class Peer:
             data = session.data_to_send()
             if not data:
                 break
+            if self.gulp:
+                data = data[: self.gulp]
             self.received += data
             world.dispatch.data_sent(session, len(data), world.now)
         if self.ended:
@@ -130,16 +134,24 @@ class Peer:
 class World:
     """Everything between the sockets and the handlers; the test is both of those."""
 
-    def __init__(self, **limits: object) -> None:
+    def __init__(
+        self,
+        dispatch: type[Dispatch] = Dispatch,
+        watched: Sequence[str] = ("net.>", "pipebus.>"),
+        bus: type[Bus] = Bus,
+        /,
+        **limits: object,
+    ) -> None:
+        """`watched`: what the taps see that fill `events`."""
         self.now = 100.0
         self.limits = Limits(**limits)  # type: ignore[arg-type]  # a test names what it sets
         self.timers = TimerQueue()
         self.clock = WallClock()
-        self.bus = Bus(id_prefix="t", limits=self.limits, timers=self.timers, clock=self.clock)
+        self.bus = bus(id_prefix="t", limits=self.limits, timers=self.timers, clock=self.clock)
         self.routes: Routes[RouteTarget] = Routes()
         self.admission = Admission(self.limits)
         self.drain = Drain(self.limits.grace, self.limits.linger_timeout)
-        self.dispatch = Dispatch(
+        self.dispatch = dispatch(
             self.bus,
             self.routes,
             limits=self.limits,
@@ -156,10 +168,12 @@ class World:
         self.writable: list[Exchange] = []
         self.news: list[BodyStream] = []
         self.on_start: Callable[[Exchange], None] | None = None
-        self.tap = self.bus.subscribe("net.>", self.now, kind="tap", maxsize=100_000)
-        self.diagnostics = self.bus.subscribe("pipebus.>", self.now, kind="tap", maxsize=100_000)
+        self.taps = [
+            self.bus.subscribe(pattern, self.now, kind="tap", maxsize=100_000)
+            for pattern in watched
+        ]
         self.events: list[Event] = []
-        """What the two taps saw, oldest first."""
+        """What the taps saw, oldest first."""
 
     def route(
         self,
@@ -223,10 +237,9 @@ class World:
     def pump(self) -> None:
         """Act on every output; then the taps run."""
         self.settle()
-        while (event := self.bus.take(self.tap, self.now)) is not None:
-            self.events.append(event)
-        while (event := self.bus.take(self.diagnostics, self.now)) is not None:
-            self.events.append(event)
+        for tap in self.taps:
+            while (event := self.bus.take(tap, self.now)) is not None:
+                self.events.append(event)
         if self.admission.bodies.granted:
             self.pump()
 
@@ -262,6 +275,7 @@ class World:
         """Act on what is due now."""
         while (timed := self.timers.next_due(self.now)) is not None:
             timed.handle_timeout(self.now)
+            assert timed.deadline > self.now, "it would be due for ever"
             self.timers.watch(timed)
             self.pump()
 
