@@ -193,8 +193,9 @@ class HttpClient(CallFlow):
 
     def receive_data(self, conn: ClientConnection, data: bytes, now: float) -> None:
         """Report bytes from the server, not empty."""
-        conn.receive_data(data, now)
-        self._step(conn, now)
+        if not self._receive_whole(conn, data, now):
+            conn.receive_data(data, now)
+            self._step(conn, now)
 
     def receive_eof(self, conn: ClientConnection, now: float) -> None:
         """Report that the server shut its sending side."""

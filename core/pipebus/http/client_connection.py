@@ -13,8 +13,6 @@ from pipebus.errors import (
     WriteTimeout,
 )
 from pipebus.http.body import BodyReader
-from pipebus.http.body_writer import BodyWriter
-from pipebus.http.client_message import ClientRequest
 from pipebus.http.connection_events import COMPLETE, ConnectionEvent, as_client_error, unfold
 from pipebus.http.cycle import (
     AWAITING,
@@ -26,33 +24,28 @@ from pipebus.http.cycle import (
     NEXT,
     REFUSING,
     REQUEST,
-    REQUEST_END,
     REQUEST_FAULT,
-    REQUEST_HEAD,
     RESPONSE,
     RESPONSE_END,
     RESPONSE_HEAD,
-    Cycle,
+    TRANSITIONS,
 )
 from pipebus.http.framing import NO_BODY, Framing, has_no_body, keep_alive
 from pipebus.http.head_buffer import HeadBuffer
-from pipebus.http.head_check import check_response_head
-from pipebus.http.send_buffer import SendBuffer
-from pipebus.http.server_events import Close
+from pipebus.http.head_check import check_response_head, usual_response_length
+from pipebus.http.request_sender import RequestSender
+from pipebus.http.server_events import NOT_CLOSING, Close
 from pipebus.http.wire import ResponseHead, WireCodec
-from pipebus.limits import INFINITY, ClientLimits, Timeouts
-from pipebus.timers import Timed
-
-_ONE_WRITE: Final = 16 * 1024
-"""A body up to this size is joined to its head: one write, one segment."""
-_PIECE: Final = 64 * 1024
-"""A larger body goes out in pieces, so that the write timeout sees progress."""
+from pipebus.limits import INFINITY, ClientLimits
 
 _AWAITS_HEAD: Final = frozenset({REQUEST, AWAITING})
 _IN_BODY: Final = frozenset({DUPLEX, RESPONSE, REFUSING})
+_WHOLE_RESPONSE: Final = TRANSITIONS[
+    TRANSITIONS[TRANSITIONS[AWAITING][RESPONSE_HEAD]][RESPONSE_END]
+][NEXT]
 
 
-class ClientConnection(Timed):
+class ClientConnection(RequestSender):
     """One connection.
 
     For a driver it is a link: `token`, `wants_read`, `wants_close`, `data_to_send()`; inputs go
@@ -66,10 +59,8 @@ class ClientConnection(Timed):
     """
 
     __slots__ = (
-        "_activity", "_cycle", "_events", "_expired", "_heads", "_informational", "_limits", "_method",
-        "_out", "_peer_keeps", "_reader", "_timeouts", "_total", "_wire", "_writer",
-        "gave_bytes", "handed_over", "idle_since", "noted", "origin_key", "owner", "peer_gone",
-        "reusable", "served", "token", "wants_close", "wants_read",
+        "_events", "_expired", "_heads", "_informational", "_peer_keeps", "_reader", "_usual_head",
+        "_wire", "idle_since", "noted", "origin_key", "owner", "peer_gone", "token",
     )  # fmt: skip
 
     def __init__(
@@ -78,123 +69,34 @@ class ClientConnection(Timed):
         wire: WireCodec,
         expired: "Callable[[ClientConnection, float], None]",
     ) -> None:
-        super().__init__()
+        super().__init__(limits)
         self.token: object = None
         """The driver's."""
-        self.wants_read: bool = True
-        self.wants_close: Close = Close.NO
         self.owner: object = None
         """The call that it serves: the client's business, as are `origin_key` and `noted`."""
         self.origin_key: str = ""
         self.noted: bool = False
-        self.reusable: bool = False
-        """After `Complete`: both sides are done, no byte is left over and both keep it alive."""
         self.idle_since: float = 0.0
-        self.served: int = 0
-        """Requests sent on it so far."""
-        self.handed_over: bool = False
-        """The driver was given bytes of this request: from then on the server may have it."""
-        self.gave_bytes: bool = False
-        """The server sent a byte after this request."""
         self.peer_gone: bool = False
         """The last error was the end of the connection, or a byte nobody had asked for."""
-        self._limits = limits
         self._wire = wire
         self._expired = expired
-        self._out = SendBuffer()
         self._heads = HeadBuffer(
             max_head=limits.max_head, max_fields=limits.max_fields, max_request_line=None
         )
+        # A head of this size has not too many fields: a line takes 3 bytes at least.
+        self._usual_head = min(limits.max_head, 3 * limits.max_fields)
         self._events: deque[ConnectionEvent] = deque()
-        self._cycle = Cycle()
         self._reader: BodyReader | None = None
-        self._writer: BodyWriter | None = None
-        """Of a streamed body that has not ended."""
-        self._method = ""
         self._informational = 0
         self._peer_keeps = False
-        self._timeouts = _NO_TIMEOUTS
-        self._total = INFINITY
-        self._activity = 0.0
 
-    # --- what the owner sends ----------------------------------------------------------------
-
-    def send_request(
-        self, request: ClientRequest, timeouts: Timeouts, total: float, now: float
-    ) -> None:
-        """Send a request on an idle connection; `total` is the whole call's absolute deadline.
-
-        Raises `LocalProtocolError` on any other.
-        """
-        self._cycle.sent(REQUEST_HEAD)
-        self._method = request.method
-        self._timeouts = timeouts
-        self._total = total
-        self._informational = 0
-        self._activity = now
-        self.served += 1
-        self.handed_over = self.gave_bytes = self.reusable = False
-        body = request.body
-        if len(body) <= _ONE_WRITE:
-            self._out.push(request.head + body if body else request.head)
-        else:
-            self._out.push(request.head)
-            for start in range(0, len(body), _PIECE):
-                self._out.push(body[start : start + _PIECE])
-        if request.streams:
-            self._writer = BodyWriter(request.framing)
-        else:
-            self._cycle.sent(REQUEST_END)
-        self._rearm()
-
-    def send_body(self, chunk: bytes, now: float) -> bool:
-        """Send a piece of a streamed body; False: above `write_high_water`, wait for `has_room`.
-
-        Ignored once the body has ended. More bytes than the request's `content_length` raise
-        `LocalProtocolError`.
-        """
-        if self._writer is not None:
-            if not self._out.size:
-                self._activity = now
-            self._writer.write(chunk, self._out)
-            self._rearm()
-        return self.has_room
-
-    def end_body(self, now: float) -> None:
-        """End a streamed body; fewer bytes than promised raise `LocalProtocolError`."""
-        if self._writer is not None:
-            self._writer.end(self._out)
-            self._writer = None
-            self._cycle.sent(REQUEST_END)
-            self._activity = now
-            self._rearm()
-
-    @property
-    def has_room(self) -> bool:
-        """Whether less than `write_high_water` waits to be sent."""
-        return self._out.size <= self._limits.write_high_water
+    # --- the owner ---------------------------------------------------------------------------
 
     @property
     def body_length(self) -> int:
         """The Content-Length of the body that is being read; 0 if there is none."""
         return 0 if self._reader is None else self._reader.framing.length
-
-    @property
-    def uploading(self) -> bool:
-        """Whether more of a streamed body is wanted."""
-        return self._writer is not None
-
-    @property
-    def request_sent(self) -> bool:
-        """Whether the driver has sent the whole request."""
-        return self._writer is None and not self._out.size
-
-    def set_reading(self, now: float, *, reading: bool) -> None:
-        """Stop reading because the body's reader is slow, or read on."""
-        if self.wants_close is Close.NO:
-            self.wants_read = reading
-            self._activity = now
-            self._rearm()
 
     def set_idle(self, timeout: float, now: float) -> None:
         """Wait for the next request for `timeout` seconds."""
@@ -205,14 +107,49 @@ class ClientConnection(Timed):
     def close(self, *, abort: bool = False) -> None:
         """Close now, with `abort` so that the server sees a reset; no event comes any more."""
         self._events.clear()
-        if self.wants_close is Close.NO:
+        if self.wants_close is NOT_CLOSING:
             self._end(Close.RESET if abort else Close.AFTER_FLUSH)
 
     # --- what the driver reports -------------------------------------------------------------
 
+    def take_whole(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """Take a response that is `data`, the whole of it and nothing else: `reusable` afterwards.
+
+        Return its head and its body, as `receive_data` and `next_event` would in three events. None
+        for whatever is not that simple (`head_check.usual_response_length`), or is not what the
+        connection waits for: nothing has happened then. It is left without a deadline: `set_idle`,
+        `send_request` or `close` follows.
+        """
+        if (
+            self._cycle.state is not AWAITING
+            or not self.handed_over
+            or self.out.size
+            or self._heads.held
+            or self._method == "HEAD"
+        ):
+            return None
+        end = data.find(b"\r\n\r\n") + 4
+        if end > self._usual_head:
+            limits = self._limits
+            if end > limits.max_head or data.count(b"\r\n", 0, end) > limits.max_fields + 2:
+                return None
+        raw = data[:end]
+        length = usual_response_length(raw)
+        if length < 0 or length != len(data) - end:
+            return None
+        try:
+            head = self._wire.parse_response_head(raw)
+        except RemoteProtocolError:
+            return None
+        self._cycle.state = _WHOLE_RESPONSE
+        self._informational = 0
+        self.gave_bytes = self.reusable = True
+        self._total = self.deadline = INFINITY
+        return head, data[end:]
+
     def receive_data(self, data: bytes, now: float) -> None:
         """Take bytes from the server (not empty)."""
-        if self.wants_close is not Close.NO:
+        if self.wants_close is not NOT_CLOSING:
             return
         state = self._cycle.state
         if state == IDLE or not self.handed_over:
@@ -229,7 +166,7 @@ class ClientConnection(Timed):
         except RemoteProtocolError as error:
             self._fail(as_client_error(error))
             return
-        if self._reader is not None or not self._out.size:
+        if self._reader is not None or not self.out.size:
             self._activity = now
         self._rearm()
 
@@ -251,25 +188,13 @@ class ClientConnection(Timed):
         where = "inside" if self._cycle.state in _IN_BODY else "before"
         self._fail_gone(f"the server closed the connection {where} its response")
 
-    def data_sent(self, count: int, now: float) -> bool:
-        """Say that the first `count` bytes of `data_to_send` are with the operating system.
-
-        False: nothing was waiting; it was dropped meanwhile, or is said twice.
-        """
-        if not self._out.size:
-            return False
-        self._out.sent(count)
-        self._activity = now
-        self._rearm()
-        return True
-
     def handle_timeout(self, now: float) -> None:
         """Act on what is due (see `Timed`)."""
         if now < self.deadline:
             return
         reason = self.deadline_reason
         if self._cycle.state == IDLE:
-            self.close(abort=self._out.size > 0)
+            self.close(abort=self.out.size > 0)
         elif reason == "total":
             self._fail(TotalTimeout("the call took longer than its total timeout"))
         elif reason == "write":
@@ -283,11 +208,6 @@ class ClientConnection(Timed):
     def next_event(self) -> ConnectionEvent | None:
         """Return the oldest event that was not yet returned."""
         return self._events.popleft() if self._events else None
-
-    def data_to_send(self) -> bytes:
-        """Return the next bytes to write, b"" for none; the same until `data_sent`."""
-        self.handed_over = True
-        return self._out.peek()
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -310,6 +230,7 @@ class ClientConnection(Timed):
 
     def _head_received(self, head: ResponseHead, framing: Framing) -> None:
         self._reader = reader = BodyReader(framing)
+        self._informational = 0
         self._cycle.received(RESPONSE_HEAD)
         self._peer_keeps = framing.kind != "until_close" and keep_alive(
             head.http_version, head.headers
@@ -334,7 +255,7 @@ class ClientConnection(Timed):
             self._writer = None
         elif self._peer_keeps:
             return
-        self._out.clear()
+        self.out.clear()
         self._peer_keeps = False
 
     def _read_body(self, data: bytes) -> None:
@@ -362,7 +283,7 @@ class ClientConnection(Timed):
     # --- ends and timers ---------------------------------------------------------------------
 
     def _fail_gone(self, what: str) -> None:
-        if self.wants_close is Close.NO:
+        if self.wants_close is NOT_CLOSING:
             self.peer_gone = True
             self._fail(UpstreamProtocolError(what))
 
@@ -373,7 +294,7 @@ class ClientConnection(Timed):
     def _end(self, how: Close) -> None:
         self._cycle.sent(CLOSE)
         self.wants_close = how
-        self._out.clear()
+        self.out.clear()
         self.wants_read = False
         self.reusable = False
         self._reader = None
@@ -381,22 +302,3 @@ class ClientConnection(Timed):
         self._heads.clear()
         self.deadline = INFINITY
         self.deadline_reason = ""
-
-    def _rearm(self) -> None:
-        """Set the deadline: who has to move now, and until when."""
-        limit: float | None = None
-        reason = "read"
-        if self._out.size:
-            limit = self._timeouts.write
-            reason = "write"
-        elif self._writer is None and self.wants_read and self._cycle.state != IDLE:
-            limit = self._timeouts.read
-        deadline = INFINITY if limit is None else self._activity + limit
-        if self._total <= deadline:
-            deadline = self._total
-            reason = "total"
-        self.deadline: float = deadline
-        self.deadline_reason: str = reason
-
-
-_NO_TIMEOUTS: Final = Timeouts(connect=None, write=None, read=None, pool=None, total=None)

@@ -58,6 +58,19 @@ _usual_request: Final = re.compile(
     + _OTHER + rb"(?:" + _LENGTH + _OTHER + rb")?+\r\n"
 ).fullmatch  # fmt: skip
 
+# The same for responses: HTTP/1.1, a status that leaves the body to the fields, one Content-Length,
+# no Transfer-Encoding, no Content-Encoding and nothing that ends the connection.
+_OTHER_ANSWER: Final = (
+    rb"(?:(?:[!#$%&'*+\-.^_`|~0-9ABD-SU-Zabd-su-z]"
+    rb"|[Cc](?!(?i:ontent-length|ontent-encoding|onnection):)|[Tt](?!(?i:ransfer-encoding):))"
+    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]*+:[\t\x20-\x7e\x80-\xff]*+\r\n"
+    rb"|(?i:connection:[ \t]*+keep-alive[ \t]*+\r\n))*+"
+)
+_usual_response: Final = re.compile(
+    rb"HTTP/1\.1 (?!204|304)[2-5][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*+)?\r\n"
+    + _OTHER_ANSWER + _LENGTH + _OTHER_ANSWER + rb"\r\n"
+).fullmatch  # fmt: skip
+
 
 def usual_length(data: bytes) -> int:
     """Return the length of the body that follows a usual head (see above), -1 for another head."""
@@ -68,6 +81,15 @@ def usual_length(data: bytes) -> int:
     if before is None:
         return 0 if after is None else int(after)
     return int(before) if after is None else -1
+
+
+def usual_response_length(data: bytes) -> int:
+    """Return the length of the body that follows a usual response head, -1 for another head.
+
+    The connection persists after it, the body is not encoded; of a response to HEAD none follows.
+    """
+    match = _usual_response(data)
+    return -1 if match is None else int(match[1])
 
 
 def check_request_head(data: bytes) -> Framing:

@@ -2,10 +2,11 @@
 
 import pytest
 
-from pipebus.errors import LocalProtocolError
+from pipebus.errors import LocalProtocolError, RemoteProtocolError, UpstreamProtocolError
 from pipebus.http.client_connection import ClientConnection
 from pipebus.http.client_message import ClientRequest
 from pipebus.http.server_events import Close
+from pipebus.http.wire import ResponseHead
 from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import INFINITY, ClientLimits, Timeouts
 from tests.core.http_client.world import NO_TIMEOUTS, OK, World
@@ -42,6 +43,23 @@ def test_a_body_that_has_ended_is_over() -> None:
     assert conn.send_body(b"x", 0.0)
     conn.end_body(0.0)
     assert conn.data_to_send() == before
+
+
+class Refusing(H11Codec):
+    """Takes no response."""
+
+    def parse_response_head(self, data: bytes, /) -> ResponseHead:
+        raise RemoteProtocolError("not for me")
+
+
+def test_what_the_codec_refuses_is_refused_the_long_way() -> None:
+    conn = ClientConnection(ClientLimits(), Refusing(), lambda conn, now: None)
+    conn.send_request(GET, NO_TIMEOUTS, INFINITY, 0.0)
+    conn.data_sent(len(conn.data_to_send()), 0.0)
+    assert conn.take_whole(OK) is None
+    assert conn.wants_close is Close.NO
+    conn.receive_data(OK, 0.0)
+    assert isinstance(conn.next_event(), UpstreamProtocolError)
 
 
 def test_a_deadline_is_true_at_all_times() -> None:

@@ -22,10 +22,10 @@ OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
 class World:
     """Outputs are sorted into lists as they come; nothing is answered by itself."""
 
-    def __init__(self, **limits: float) -> None:
+    def __init__(self, client: type[HttpClient] = HttpClient, **limits: float) -> None:
         self.timers = TimerQueue()
         self.limits = ClientLimits(**limits)  # type: ignore[arg-type]  # ints where ints belong
-        self.client = HttpClient(self.limits, H11Codec(), self.timers, id_prefix="t")
+        self.client = client(self.limits, H11Codec(), self.timers, id_prefix="t")
         self.now = 100.0
         self.resolving: list[Resolve] = []
         self.connecting: list[Connect] = []
