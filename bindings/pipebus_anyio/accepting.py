@@ -46,6 +46,9 @@ class AcceptingSocket:
         self._driver.unwatch(self)
         self._driver.spawn(self._go_on_later)
 
+    def fail(self, _: Exception) -> None:
+        """Go on: what failed was one connection's."""
+
     async def _go_on_later(self) -> None:
         await anyio.sleep(self._pause)
         if self.sock.fileno() >= 0:
@@ -54,5 +57,4 @@ class AcceptingSocket:
     def close(self) -> None:
         """Accept what the backlog holds (closing would reset it), then stop listening."""
         accept_some(self.sock, BACKLOG, self._driver.accepted)
-        self._driver.unwatch(self)
-        self._listening.close()
+        self._driver.close_socket(self, self._listening)

@@ -55,7 +55,7 @@ class Attempt:
                 self._driver.spawn(self._connect_later)
             else:
                 self._driver.watch(self, EPOLLOUT)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a path that is none
             self._fail(error)
         else:
             self._connected()
@@ -102,6 +102,11 @@ class Attempt:
             connection.discard()
         else:
             connection.open(link)
+
+    def fail(self, error: Exception) -> None:
+        """Report a fault of ours."""
+        self._fail(error)
+        self._driver.host.pump()
 
     def _fail(self, error: BaseException) -> None:
         self._driver.attempts.pop(self._action.attempt_id, None)

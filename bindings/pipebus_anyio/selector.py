@@ -42,6 +42,18 @@ class Watched(Protocol):
         """Act on what epoll says."""
         ...
 
+    def fail(self, error: Exception) -> None:
+        """Give up after a fault of ours."""
+        ...
+
+
+class Closeable(Protocol):
+    """What has a file descriptor."""
+
+    def close(self) -> None:
+        """Close it."""
+        ...
+
 
 class SelectorDriver:
     """A `Driver` without a task per connection.
@@ -78,7 +90,7 @@ class SelectorDriver:
         self.attempts: dict[str, Attempt] = {}
         """Those under way; each takes itself out when it ends."""
         self._watched: dict[int, Watched] = {}
-        self._stale: list[socket.socket] = []
+        self._stale: list[Closeable] = []
         self._sweeping = False
         self._epoll = select.epoll()
 
@@ -115,13 +127,12 @@ class SelectorDriver:
                 self._close_stale()
 
     def _failed(self, watched: Watched, error: Exception) -> None:
-        """Let a fault of ours end one connection, and nothing else."""
+        """Let a fault of ours end what it happened to, and nothing else."""
         logger.error("unexpected exception in %r", watched, exc_info=error)
-        if isinstance(watched, SocketConnection):
-            watched.discard()
-            if hasattr(watched, "link"):
-                self.engine.connection_lost(watched.link, self.host.now())
-                self.host.pump()
+        try:
+            watched.fail(error)
+        except Exception:
+            logger.exception("unexpected exception in the end of %r", watched)
 
     def watch(self, watched: Watched, interest: int) -> None:
         """Ask for a socket's events, or for others than before."""
@@ -137,17 +148,21 @@ class SelectorDriver:
         if self._watched.pop(watched.fd, None) is not None:
             self._epoll.unregister(watched.fd)
 
-    def close_socket(self, watched: Watched) -> None:
-        """Close a socket: at the end of a sweep, for until then its number stands for it."""
+    def close_socket(self, watched: Watched, closing: Closeable | None = None) -> None:
+        """Close a socket, or what it belongs to.
+
+        At the end of a sweep, for until then its number stands for it: another socket that got it
+        would be given its events.
+        """
         self.unwatch(watched)
-        self._stale.append(watched.sock)
+        self._stale.append(closing or watched.sock)
         if not self._sweeping:
             self._close_stale()
 
     def _close_stale(self) -> None:
         stale, self._stale = self._stale, []
-        for sock in stale:
-            sock.close()
+        for closing in stale:
+            closing.close()
 
     # --- accepting -----------------------------------------------------------------------------
 
@@ -171,14 +186,17 @@ class SelectorDriver:
         try:
             if sock.family != socket.AF_UNIX:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            layer = None if context is None else TlsLayer(context)
+        except ssl.SSLError as error:  # a client's context, for one
+            logger.error("cannot serve TLS: %s", error)  # noqa: TRY400 (the text says it all)
+            sock.close()
+            return
         except OSError:  # reset already (EINVAL, on BSD)
             sock.close()
             return
-        connection: SocketConnection
-        if context is None:
-            connection = SocketConnection(self, sock)
-        else:
-            connection = TlsConnection(self, sock, TlsLayer(context))
+        connection = (
+            SocketConnection(self, sock) if layer is None else TlsConnection(self, sock, layer)
+        )
         link = self.engine.accepted(
             client=peer_address(peer), tls=context is not None, token=connection,
             now=self.host.now(),
@@ -202,7 +220,10 @@ class SelectorDriver:
     def flush(self, token: object) -> None:
         """Send what a link has, at once."""
         assert isinstance(token, SocketConnection)
-        token.flush()
+        try:
+            token.flush()
+        except Exception as error:  # noqa: BLE001 (as in a sweep; here it is another who pumps)
+            self._failed(token, error)
 
     def resolve(self, action: Resolve) -> None:
         """Resolve in a task; it is not awaited by anyone, a late answer is dropped by the core."""

@@ -30,7 +30,7 @@ class SocketConnection:
     """
 
     __slots__ = (
-        "_blocked", "_driver", "_engine", "_eof", "_fin_seen", "_gone", "_host", "_interest",
+        "_blocked", "_cut", "_driver", "_engine", "_eof", "_fin_seen", "_gone", "_host", "_interest",
         "_mute", "_shut", "closed", "fd", "link", "sock",
     )  # fmt: skip
 
@@ -45,7 +45,8 @@ class SocketConnection:
         self.closed: bool = False
         self._interest = 0
         self._blocked = False  # the system takes no more: wait for EPOLLOUT
-        self._mute = False  # sending failed, but there may be something to read
+        self._mute = False  # nothing can be sent, but there may be something to read
+        self._cut = False  # by a reset that a send has told of: no end of file is one
         self._shut = False  # our sending side
         self._eof = False  # the peer's, and all that it sent was read
         self._fin_seen = False  # the peer's, behind bytes that were not read yet
@@ -81,14 +82,14 @@ class SocketConnection:
 
     def _watch(self) -> None:
         """Ask epoll for what matters now."""
-        if self._gone:
-            if self.link.wants_read:
-                self._hear_out()
-            return
         if self._eof:
             interest = 0
         elif self.link.wants_read:
             interest = EPOLLIN
+        elif self._gone:
+            self._interest = 0
+            self._driver.unwatch(self)
+            return
         else:
             interest = 0 if self._fin_seen else EPOLLRDHUP
         if self._blocked:
@@ -111,7 +112,10 @@ class SocketConnection:
                 self.end()
                 return
             if not data:
-                self._end_of_file()
+                if self._cut:
+                    self.end()
+                else:
+                    self._end_of_file()
                 return
             self._engine.receive_data(link, data, self._host.now())
             if len(data) < RECEIVE_SIZE:  # most often all there was
@@ -123,29 +127,23 @@ class SocketConnection:
     def _end_of_file(self) -> None:
         self._eof = True
         self._engine.receive_eof(self.link, self._host.now())
-        if not self._gone:
-            self._watch()
+        self._watch()
 
     def _notice(self, events: int) -> None:
         """Act on the peer's end, seen while the link is not read."""
         if events & _GONE:
             if isinstance(self.link, ClientConnection) and not self._eof:
-                # What the server said before it went can be read when there is room for it.
-                self._gone = True
-                self._driver.unwatch(self)
+                # What the server said before it went can be read when there is room for it; until
+                # then epoll would say over and over that it went.
+                self._gone = self._mute = True
+                self._blocked = False
+                self._watch()
             else:
                 self.end()
         elif events & EPOLLRDHUP:
             self._fin_seen = True
             self._engine.eof_ahead(self.link, self._host.now())
             self._watch()
-
-    def _hear_out(self) -> None:
-        """Read on what a peer said before it went: no call blocks now, and epoll would not rest."""
-        while self.link.wants_read and not (self._eof or self.closed):
-            self._receive()
-        if self._eof:
-            self.end()
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -159,22 +157,24 @@ class SocketConnection:
             except BlockingIOError:
                 self._blocked = True
                 return
-            except OSError:
-                self._send_failed()
+            except OSError as error:
+                self._send_failed(error)
                 return
             more = self._engine.data_sent(link, sent, self._host.now())
             if sent < len(data):
                 self._blocked = True
                 return
 
-    def _send_failed(self) -> None:
+    def _send_failed(self, error: OSError) -> None:
         """End a connection whose peer takes nothing more.
 
         A server may have answered before it closed: such an answer is often why the request could
-        not be sent (RFC 9112 section 9.5), so a client's link is read to its end.
+        not be sent (RFC 9112 section 9.5), so a client's link is read to its end. The system tells
+        of a reset once: it is no end of file for a body that lasts until one (section 8).
         """
         if isinstance(self.link, ClientConnection) and not self._eof:
             self._mute = True
+            self._cut = isinstance(error, ConnectionResetError)
         else:
             self.end()
 
@@ -195,7 +195,8 @@ class SocketConnection:
                     self.end()
 
     def _all_sent(self) -> bool:
-        return not (self._blocked or self.link.data_to_send())
+        # Not `_blocked`: what the system did not take, a client may have dropped meanwhile.
+        return not self.link.data_to_send()
 
     def end(self, *, reset: bool = False) -> None:
         """Close the socket and tell the core, in one step; harmless a second time."""
@@ -203,6 +204,10 @@ class SocketConnection:
             self.discard(reset=reset)
             self._engine.connection_lost(self.link, self._host.now())
             self._host.pump()
+
+    def fail(self, _: Exception) -> None:
+        """End after a fault of ours."""
+        self.end()
 
     def discard(self, *, reset: bool = False) -> None:
         """Close the socket of what is no link any more, or was none yet."""

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT: Final = 2.0
 """How long `close_notify` may wait for a peer that takes no byte, in seconds."""
 
-
 _UNKNOWN: Final = -1
+"""An interest that none is: the next one is told to epoll."""
 
 
 class TlsConnection(SocketConnection):
@@ -105,6 +105,13 @@ class TlsConnection(SocketConnection):
         elif self.link.wants_close is not NOT_CLOSING:
             self.end(reset=self.link.wants_close is Close.RESET)
 
+    def fail(self, error: Exception) -> None:
+        """End after a fault of ours; in the handshake, that has failed."""
+        if self._opened is not None:
+            self._tell(error)
+        else:
+            super().fail(error)
+
     def _receive(self) -> None:
         try:
             data = self.sock.recv(RECEIVE_SIZE)
@@ -143,15 +150,19 @@ class TlsConnection(SocketConnection):
             if not data:
                 return
             part = data[:SEND_SIZE]
-            self._layer.write(part)
+            try:
+                self._layer.write(part)
+            except ssl.SSLError:  # before the end of a renegotiation (TLS 1.2)
+                self.end()
+                return
             self._plain = len(part)
 
     def _flush_ciphertext(self) -> bool:
         """Send what there is; False if some of it has to wait, or never will be."""
         try:
             self._send_ciphertext()
-        except OSError:
-            self._send_failed()
+        except OSError as error:
+            self._send_failed(error)
             return False
         if self._blocked:
             return False
@@ -173,13 +184,14 @@ class TlsConnection(SocketConnection):
 
     def _all_sent(self) -> bool:
         """Tell whether everything was sent, `close_notify` included."""
-        if self._blocked or (not self._said_goodbye and self.link.data_to_send()):
-            return False
         if not self._said_goodbye:
+            if self.link.data_to_send():
+                return False
             self._said_goodbye = True
             self._layer.say_goodbye()
-            if not self._flush_ciphertext() and not self.closed:
-                # No clock of the core's runs for this.
+            self._flush_ciphertext()
+            if self._blocked:
+                # No clock of the core's runs for what is left.
                 self._driver.spawn(self._end_later)
         return not self._blocked
 
