@@ -21,7 +21,7 @@ class Express(Intake):
 
     def _receive_whole(self, session: Session, data: bytes, now: float) -> bool:
         """Take a request that is `data`: look for its route, charge its body, open its exchange."""
-        if session.refused or session.waits or self._drain.state != "serving":
+        if session.refused:
             return False
         whole = session.conn.look_at_whole(data)
         if whole is None:
