@@ -187,7 +187,9 @@ def _body(
             msg = f"cannot read {path}: {error.strerror}"
             raise CliError(msg) from error
         with file:
-            size = path.stat().st_size if path.is_file() else None
+            # Size 0 may mean that it is not known (proc(5)). Announced, it would be the whole
+            # request: answered, well or not, perhaps before a byte of the file was looked at.
+            size = (path.stat().st_size or None) if path.is_file() else None
             yield _pieces(file.fileno()), size
 
 

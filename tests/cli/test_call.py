@@ -191,16 +191,43 @@ def test_a_broken_answer(call: Call) -> None:
     assert re.fullmatch(rb"pipebus: error: [^\n]+\n", err)
 
 
-def test_a_file_that_cannot_be_sent_whole(call: Call) -> None:
-    """What is wrong with the body is said too: the size of /proc/version is 0, its text is not."""
-    # Nobody answers: to who announced no body an answer could come before the body is looked at.
+@pytest.mark.parametrize("text", [b"", None], ids=["empty", "of unknown size"])
+def test_a_file_of_size_0_is_sent_whole(
+    echo: Serving, call: Call, tmp_path: Path, text: bytes | None
+) -> None:
+    path = Path("/proc/version")
+    if text is not None:
+        path = tmp_path / "in"
+        path.write_bytes(text)
+    assert path.stat().st_size == 0
+    assert call(echo.url, "-d", f"@{path}") == (0, path.read_bytes(), b"")
+
+
+@RUNTIMES
+def test_a_file_that_cannot_be_sent_whole(call: Call, runtime: str, tmp_path: Path) -> None:
+    """What is wrong with the body is said too: the file becomes shorter on the way."""
+    path = tmp_path / "in"
+    path.touch()
+    os.truncate(path, 100_000_000)  # more than the socket's buffers take, of a peer that reads none
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        status, _, err = call(
-            f"http://127.0.0.1:{listener.getsockname()[1]}/", "-d", "@/proc/version"
-        )
+
+        def shorten() -> None:
+            connection, _ = listener.accept()
+            with connection, pytest.raises(ConnectionResetError):  # no server may take it for whole
+                assert connection.recv(1)
+                os.truncate(path, 1_000)
+                while connection.recv(65_536):
+                    pass
+
+        thread = threading.Thread(target=shorten)
+        thread.start()
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        status, _, err = call(url, "-d", f"@{path}", "--runtime", runtime)
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
     assert status == 1
     assert err == (
-        b"pipebus: error: the request's body failed: the body is longer than its content_length\n"
+        b"pipebus: error: the request's body failed: the body is shorter than its content_length\n"
     )
 
 
