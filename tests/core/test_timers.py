@@ -189,6 +189,47 @@ def test_memory_does_not_grow_with_deadlines_that_keep_moving_earlier() -> None:
     assert queue.next_deadline() == moving.deadline
 
 
+def test_an_empty_queue_never_wakes_anybody() -> None:
+    queue = TimerQueue()
+    assert queue.next_wake() == INFINITY
+    queue.watch(Once("a", 3.0))
+    assert queue.next_wake() == 3.0
+    fire(queue, 3.0)
+    assert queue.next_wake() == INFINITY
+
+
+def test_a_wake_may_come_for_nothing_and_the_next_one_is_later() -> None:
+    moving, gone = Once("moving", 3.0), Once("gone", 2.0)
+    queue = watching(moving, gone)
+    moving.deadline = 8.0
+    queue.forget(gone)
+    assert queue.next_wake() == 2.0
+    assert fire(queue, 2.0) == []
+    assert queue.next_wake() == 8.0  # the queue looked at all that came up
+
+
+class Sleeper:
+    """A host's only timer: it sleeps until `next_wake`, and is woken when that becomes earlier."""
+
+    def __init__(self, queue: TimerQueue) -> None:
+        self.queue = queue
+        self.at = INFINITY
+        self.wakes = 0
+
+    def pump(self) -> None:
+        """After any input: sleep no longer than is right."""
+        self.at = min(self.at, self.queue.next_wake())
+
+    def sleep(self, until: float) -> None:
+        """Let time pass."""
+        while self.at <= until:
+            now = self.at
+            self.wakes += 1
+            fire(self.queue, now)
+            self.at = self.queue.next_wake()
+            assert self.at > now, "it would wake again at once, for ever"
+
+
 step = st.one_of(
     st.tuples(st.just("set"), st.integers(0, 4), st.integers(0, 20)),
     st.tuples(st.just("forget"), st.integers(0, 4), st.just(0)),
@@ -215,3 +256,59 @@ def test_queue_agrees_with_looking_at_every_machine(steps: list[tuple[str, int, 
         pending = [m.deadline for m in machines if m.deadline < INFINITY]
         assert queue.next_deadline() == (min(pending) if pending else None)
         assert len(queue) == len(pending)
+
+
+class Punctual(Once):
+    """Fires at its deadline, neither before nor after; then again if there is more to wait for."""
+
+    __slots__ = ("more",)
+
+    def __init__(self, name: str, more: list[int]) -> None:
+        super().__init__(name)
+        self.more = list(more)
+
+    def handle_timeout(self, now: float) -> None:
+        assert now == self.deadline
+        self.fired.append(now)
+        self.deadline = now + self.more.pop() if self.more else INFINITY
+
+
+moves = st.tuples(
+    st.sampled_from(["set", "set", "later", "forget", "sleep"]),
+    st.integers(0, 4),
+    st.integers(0, 9),
+)
+
+
+@given(st.lists(moves, max_size=60), st.lists(st.integers(1, 9), max_size=4))
+def test_who_sleeps_until_the_next_wake_is_never_late(
+    steps: list[tuple[str, int, int]], more: list[int]
+) -> None:
+    queue = TimerQueue()
+    sleeper = Sleeper(queue)
+    machines = [Punctual(str(n), more) for n in range(5)]
+    now, moved = 0.0, 0
+    for what, which, amount in steps:
+        machine = machines[which]
+        if what == "set":
+            machine.deadline = now + amount
+            queue.watch(machine)
+            moved += 1
+        elif what == "later" and now < machine.deadline < INFINITY:
+            machine.deadline += amount
+            moved += 1
+        elif what == "forget":
+            queue.forget(machine)
+            moved += 1
+        elif what == "sleep":
+            now += amount
+            sleeper.sleep(now)
+        wake = queue.next_wake()
+        sleeper.pump()
+        assert wake <= min(machine.deadline for machine in machines)
+        deadline = queue.next_deadline()
+        assert wake <= (INFINITY if deadline is None else deadline)
+    sleeper.sleep(1_000.0)
+    assert len(queue) == 0
+    # It wakes for what fires and, once for each move, for what has moved.
+    assert sleeper.wakes <= sum(len(machine.fired) for machine in machines) + moved

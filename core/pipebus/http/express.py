@@ -12,7 +12,6 @@ from pipebus.http.intake import Intake
 from pipebus.http.message import Request
 from pipebus.http.response import Response
 from pipebus.http.routes import Match
-from pipebus.http.server_events import NOT_CLOSING
 from pipebus.http.session import ANSWERED, OPEN, READING, Session
 
 
@@ -62,9 +61,7 @@ class Express(Intake):
         """Send the whole response that an exchange was replied with."""
         reply = exchange.reply
         if (
-            session.state is not OPEN
-            or session.peer_gone
-            or not isinstance(reply, Response)
+            not isinstance(reply, Response)
             or reply.stream_body is not None
             or type(reply.body) is not bytes
         ):
@@ -90,7 +87,7 @@ class Express(Intake):
     def _end_whole(self, session: Session, count: int, now: float) -> bool:
         """End a request whose answer has just been handed over, and wait for the next one."""
         conn = session.conn
-        if session.state is not ANSWERED or session.publisher.places or not conn.all_sent(count):
+        if session.state is not ANSWERED or not conn.all_sent(count):
             return False
         self._end_request(session, now)
         session.forget_request()
@@ -99,7 +96,7 @@ class Express(Intake):
             self.step(session, now)
             return True
         conn.next_request(now)
-        if conn.events or conn.wants_close is not NOT_CLOSING or not session.wanted_read:
+        if conn.events or not session.wanted_read:  # one that closes now was read to its end
             self.step(session, now)
         else:
             self._rearm(session)

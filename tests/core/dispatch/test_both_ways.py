@@ -37,6 +37,12 @@ often = st.one_of(
     act("answer", handlers, good_replies),
     act("answer", handlers, replies),
 )
+between = st.one_of(
+    act("wait", peers, st.sampled_from([0.4, 1.0, 3.0, 11.0])),
+    act("read", peers, st.booleans()),
+    act("gulp", peers, st.sampled_from([0, 1, 50, 1000])),
+    act("observe", peers),
+)
 seldom = st.one_of(
     act("ask", peers, kinds),
     act("begin", peers, kinds),
@@ -48,21 +54,15 @@ seldom = st.one_of(
     act("end", handlers),
     act("cut", handlers),
     act("take", handlers),
-    act("wait", peers, st.sampled_from([0.4, 1.0, 3.0])),
-    act("wait", peers, st.just(11.0)),
     act("shut", peers),
     act("ahead", peers),
     act("reset", peers),
-    act("read", peers, st.booleans()),
-    act("gulp", peers, st.sampled_from([0, 1, 50, 1000])),
-    act("observe", peers),
-    act("observe", peers),
     act("cancel", handlers),
     act("inline", peers, st.one_of(st.none(), replies)),
     act("listen", peers, st.sampled_from(["net.http.request", "net.http.response"])),
 )
 # Not `one_of`, which would give each of the many seldom ones the weight of an often one.
-acts = st.sampled_from([often, often, often, seldom]).flatmap(lambda which: which)
+acts = st.sampled_from([often, often, often, between, seldom]).flatmap(lambda which: which)
 scripts = st.lists(acts, min_size=15, max_size=60)
 rooms = st.fixed_dictionaries(
     {},

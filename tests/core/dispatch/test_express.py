@@ -66,6 +66,12 @@ def test_what_is_not_as_usual_is_not(data: bytes) -> None:
     assert taken(world)[:2] == (0, 0)
 
 
+def test_a_body_as_large_as_may_be_is() -> None:
+    world, peer = served()
+    peer.send(POST.replace(b": 5", b": 10") + b"world")
+    assert taken(world)[0] == 1
+
+
 def test_a_body_that_a_queue_may_hold_is_not() -> None:
     world, peer = served(watched=["net.http.request"])
     peer.send(POST)
@@ -132,6 +138,7 @@ def test_the_head_of_a_slow_reader_is_ended_when_the_last_byte_has_left() -> Non
     peer.reads = False
     peer.send(GET)
     world.reply()
+    assert peer.session.deadline_reason == "write_timeout"
     peer.send(GET)
     assert taken(world) == (2, 2, 1)
     peer.read_again()
