@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from pipebus.bus.counts import Discard, ReplyDiscarded
+from pipebus.bus.counts import Discard
+from pipebus.bus.diagnostics import ReplyDiscarded
 from pipebus.bus.event import Event
 from pipebus.bus.exchange import TRANSITIONS, Exchange, Input, Outcome, State
 from pipebus.bus.publisher import Publisher

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Protocol
 
-from pipebus.bus.counts import BusCounts, EventsDropped, HandlerError
+from pipebus.bus.counts import BusCounts
+from pipebus.bus.diagnostics import EventsDropped, HandlerError
 from pipebus.bus.event import NO_METADATA, Event
 from pipebus.bus.exchange import Exchange
 from pipebus.bus.publisher import Parked, Publisher

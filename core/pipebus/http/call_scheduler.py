@@ -20,7 +20,8 @@ from pipebus.http.client_call import (
     ClientCall,
 )
 from pipebus.http.client_connection import ClientConnection
-from pipebus.http.dial import AbandonConnect, Connect, Dial, Dialer, Resolve
+from pipebus.http.dial import Dial, Dialer
+from pipebus.http.dial_actions import AbandonConnect, Connect, Resolve
 from pipebus.http.pool import Pool
 from pipebus.http.server_events import Close
 from pipebus.http.wire import WireCodec

@@ -4,7 +4,8 @@ from typing import Final
 
 import msgspec
 
-from pipebus.http.client_message import ClientResponse, Timings
+from pipebus.http.client_message import ClientResponse
+from pipebus.http.timings import Timings
 
 CLIENT_REQUEST: Final = "net.http.client.request"
 """Data: a `ClientRequest`; the pool answers it, or a responder that the program declares."""

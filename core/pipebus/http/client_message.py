@@ -8,6 +8,7 @@ import msgspec
 from pipebus.http.encode import REQUEST_OWN, check_fields, request_head
 from pipebus.http.framing import CHUNKED, NO_BODY, Framing
 from pipebus.http.headers import Headers, HeadersInput
+from pipebus.http.timings import NO_TIME, Timings
 from pipebus.http.url import Url, parse_url
 from pipebus.http.wire import RawHeaders
 
@@ -24,27 +25,6 @@ _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _USER_AGENT: Final = (b"user-agent", b"pipebus")
 _ACCEPT_ENCODING: Final = (b"accept-encoding", b"gzip, deflate")
 _DEFAULT_FIELDS: Final = [_USER_AGENT, _ACCEPT_ENCODING]
-
-
-class Timings(msgspec.Struct, frozen=True, gc=False):
-    """Where a call's time went, in seconds; the four parts add up to `total`."""
-
-    pool: float
-    """Waiting for a connection slot."""
-    connect: float
-    """Name resolution, TCP and TLS; 0 on a reused connection."""
-    head: float
-    """From the request's first byte to the response's head."""
-    body: float
-    """From the head to the last byte of the body."""
-
-    @property
-    def total(self) -> float:
-        """The whole call."""
-        return self.pool + self.connect + self.head + self.body
-
-
-NO_TIME: Final = Timings(0.0, 0.0, 0.0, 0.0)
 
 
 class ClientRequest:

@@ -8,6 +8,7 @@ import msgspec
 
 from pipebus.http.encode import check_fields
 from pipebus.http.headers import Headers, HeadersInput
+from pipebus.http.problem_details import Problem
 from pipebus.http.sse import EncodedEvents, ServerSentEvent
 from pipebus.http.wire import RawHeaders
 
@@ -19,17 +20,6 @@ _JSON: Final = b"application/json"
 _PROBLEM: Final = b"application/problem+json"
 _EVENTS: Final = b"text/event-stream"
 _CONTENT_TYPE: Final = b"content-type"
-
-
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The body of a problem answer (RFC 9457 section 3.1)."""
-
-    type: str | None = None
-    """A URI that names the kind of problem; None: `about:blank`, the status says it all."""
-    title: str | None = None
-    status: int | None = None
-    detail: str | None = None
-    instance: str | None = None
 
 
 class Response:

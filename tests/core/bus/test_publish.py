@@ -1,7 +1,7 @@
 import pytest
 
 from pipebus.bus.bus import Bus
-from pipebus.bus.counts import EventsDropped, HandlerError
+from pipebus.bus.diagnostics import EventsDropped, HandlerError
 from pipebus.bus.event import Event
 from pipebus.bus.publisher import Publisher
 from pipebus.bus.subscription import Filter, Kind, Overflow

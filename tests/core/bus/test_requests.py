@@ -1,6 +1,6 @@
 import pytest
 
-from pipebus.bus.counts import ReplyDiscarded
+from pipebus.bus.diagnostics import ReplyDiscarded
 from pipebus.bus.exchange import Exchange
 from pipebus.bus.publisher import Publisher
 from pipebus.bus.responders import Group, Responder
