@@ -42,6 +42,8 @@ class ServerRig:
         patterns: Sequence[str] = ("/{rest...}",),
         limits: Limits = LIMITS,
         tls: bool = False,
+        dispatch: type[Dispatch] = Dispatch,
+        watched: str = "net.http.>",
     ) -> None:
         self.now = 1000.0
         self.sent = bytearray()
@@ -56,7 +58,7 @@ class ServerRig:
         self._timers = timers
         self._lingers = False
         self.bus = Bus(id_prefix="x", limits=limits, timers=timers, clock=clock)
-        self._tap = self.bus.subscribe("net.http.>", self.now, kind="tap", maxsize=1000)
+        self._tap = self.bus.subscribe(watched, self.now, kind="tap", maxsize=1000)
         routes: Routes[RouteTarget] = Routes()
         for pattern in patterns:
             group = self.bus.group(pattern, routed=False)
@@ -68,7 +70,7 @@ class ServerRig:
                 ),
             )
         self.admission = Admission(limits)
-        self.dispatch = Dispatch(
+        self.dispatch = dispatch(
             self.bus, routes, limits=limits, wire=wire, timers=timers, clock=clock,
             admission=self.admission, drain=Drain(limits.grace, limits.linger_timeout),
         )  # fmt: skip
