@@ -124,8 +124,9 @@ class ServerConnection(RequestHalf):
         if count != self.out.size or self._blocked or self.wants_close is not NOT_CLOSING:
             return False
         self.out.clear()
-        self._write_deadline = self.deadline = INFINITY
-        self.deadline_reason = ""
+        self._write_deadline = INFINITY
+        self.deadline: float = INFINITY
+        self.deadline_reason: str = ""
         return True
 
     # --- outputs ---
@@ -295,7 +296,8 @@ class ServerConnection(RequestHalf):
             return
         self._cycle.sent(cycle.NEXT)
         self.head: RequestHead | None = None
-        self.bytes_in = self.bytes_out = 0
+        self.bytes_in: int = 0
+        self.bytes_out: int = 0
         # A peer that pipelines and does not read may not make us pile up answers.
         if self.out.size > self._limits.write_high_water:
             self._held = True

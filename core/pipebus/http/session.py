@@ -258,17 +258,19 @@ class Session(Timed):
     def retime(self) -> None:
         """Bring `deadline` and its reason up to date."""
         conn = self.conn
-        self.deadline = deadline = conn.deadline
-        self.deadline_reason = conn.deadline_reason
+        deadline = conn.deadline
+        reason = conn.deadline_reason
         exchange = self.exchange
         if exchange is not None and exchange.deadline < deadline:
-            self.deadline = deadline = exchange.deadline
-            self.deadline_reason = "request_timeout"
+            deadline = exchange.deadline
+            reason = "request_timeout"
         if self.timers:
             for name, at in self.timers.items():
                 if at < deadline:
-                    self.deadline = deadline = at
-                    self.deadline_reason = name
+                    deadline = at
+                    reason = name
+        self.deadline: float = deadline
+        self.deadline_reason: str = reason
 
     def forget_request(self) -> None:
         """Be ready for the next one."""
