@@ -156,7 +156,7 @@ class ClientConnection(RequestSender):
             # Whatever this is, it answers no request of ours (RFC 9112 section 9.2).
             self._fail_gone("the server sent bytes that nobody had asked for")
             return
-        self.gave_bytes = True
+        self.gave_bytes: bool = True
         try:
             if state in _AWAITS_HEAD:
                 self._heads.append(data)
@@ -296,9 +296,9 @@ class ClientConnection(RequestSender):
         self.wants_close = how
         self.out.clear()
         self.wants_read = False
-        self.reusable = False
+        self.reusable: bool = False
         self._reader = None
         self._writer = None
         self._heads.clear()
-        self.deadline = INFINITY
-        self.deadline_reason = ""
+        self.deadline: float = INFINITY
+        self.deadline_reason: str = ""
