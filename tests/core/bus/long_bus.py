@@ -12,7 +12,6 @@ from pipebus.bus.publisher import Publisher
 from pipebus.bus.responders import Group
 from pipebus.limits import INFINITY
 
-
 if not bus.__file__.endswith(".py"):
     pytest.skip("a bus that is compiled has no subclasses", allow_module_level=True)
 

@@ -14,7 +14,6 @@ from pipebus.http.response import Response
 from pipebus.http.session import Session
 from tests.core.dispatch.world import World
 
-
 if not dispatch.__file__.endswith(".py"):
     pytest.skip("a dispatch that is compiled has no subclasses", allow_module_level=True)
 
