@@ -95,9 +95,9 @@ class Attempt:
             return
         driver, connection = self._driver, self._connection
         assert connection is not None
+        link = driver.engine.connected(self._action.attempt_id, connection, driver.host.now())
         self._connection = None
         driver.attempts.pop(self._action.attempt_id, None)
-        link = driver.engine.connected(self._action.attempt_id, connection, driver.host.now())
         if link is None:
             connection.discard()
         else:

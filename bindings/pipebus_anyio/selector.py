@@ -197,15 +197,18 @@ class SelectorDriver:
         connection = (
             SocketConnection(self, sock) if layer is None else TlsConnection(self, sock, layer)
         )
-        link = self.engine.accepted(
-            client=peer_address(peer), tls=context is not None, token=connection,
-            now=self.host.now(),
-        )  # fmt: skip
-        connection.link = link
-        if isinstance(connection, TlsConnection):
-            connection.handshake(partial(self._secured, connection))
-        else:
-            connection.open(link)
+        try:
+            link = self.engine.accepted(
+                client=peer_address(peer), tls=context is not None, token=connection,
+                now=self.host.now(),
+            )  # fmt: skip
+            connection.link = link
+            if isinstance(connection, TlsConnection):
+                connection.handshake(partial(self._secured, connection))
+            else:
+                connection.open(link)
+        except Exception as error:  # noqa: BLE001 (it ends this one; others wait behind it)
+            self._failed(connection, error)
         self.host.pump()
 
     @staticmethod

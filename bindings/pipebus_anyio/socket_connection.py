@@ -207,7 +207,10 @@ class SocketConnection:
 
     def fail(self, _: Exception) -> None:
         """End after a fault of ours."""
-        self.end()
+        if hasattr(self, "link"):
+            self.end()
+        else:
+            self.discard()
 
     def discard(self, *, reset: bool = False) -> None:
         """Close the socket of what is no link any more, or was none yet."""

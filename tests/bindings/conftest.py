@@ -19,9 +19,11 @@ from pipebus.http.wire_h11 import H11Codec
 from pipebus.http.wire_llhttp import LlhttpCodec
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.client import BaseClient
+from pipebus_anyio.runtime import Runtime
 from pipebus_anyio.selector import SelectorDriver
 from pipebus_anyio.server import Server
 from pipebus_anyio.streams import StreamsDriver
+from tests.bindings.quiet import Sweeps
 
 RUNTIMES = ("asyncio", "trio")
 DRIVERS = {"streams": StreamsDriver, "selector": SelectorDriver}
@@ -72,6 +74,12 @@ class Stack:
             assert type(server.wire) is WIRES[self.wire]
             yield server
 
+    def new_runtime(self) -> Runtime:
+        """Return a runtime of this cell's library."""
+        module = importlib.import_module(f"pipebus_{self.runtime}.runtime")
+        runtime: Runtime = getattr(module, f"{self.runtime.capitalize()}Runtime")()
+        return runtime
+
     def client(self, **options: Any) -> BaseClient:
         """Return a client on this runtime."""
         client: BaseClient = self.package.Client(wire=self.wire, driver=self.driver, **options)
@@ -97,3 +105,17 @@ def stack(request: pytest.FixtureRequest) -> Stack:
 def anyio_backend(stack: Stack) -> str:
     """Run `async def` tests on the cell's runtime (anyio's plugin asks for this fixture)."""
     return stack.runtime
+
+
+@pytest.fixture
+def sweeps(monkeypatch: pytest.MonkeyPatch) -> Sweeps:
+    """Count the sweeps of every selector driver that the test starts."""
+    sweeps = Sweeps()
+    sweep = SelectorDriver._sweep
+
+    def counted(driver: SelectorDriver) -> None:
+        sweeps.count += 1
+        sweep(driver)
+
+    monkeypatch.setattr(SelectorDriver, "_sweep", counted)
+    return sweeps
