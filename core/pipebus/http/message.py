@@ -1,14 +1,12 @@
 """Requests as handlers see them."""
 
-import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Final, TypeVar, overload
 from urllib.parse import parse_qsl, unquote_to_bytes
 
-import msgspec
-
-from pipebus.errors import BadRequestBody, LocalProtocolError
+from pipebus.errors import LocalProtocolError
 from pipebus.http.headers import Headers
+from pipebus.http.request_body import decode_json, decode_text
 
 T = TypeVar("T")
 
@@ -16,55 +14,6 @@ Address = tuple[str, int] | str
 """(host, port) of a TCP peer, the path of a UNIX socket, or "" for an unnamed one."""
 
 _NO_PARAMS: Final[Mapping[str, str]] = {}
-
-_CHARSET: Final = re.compile(r';[ \t]*charset="?([^\s;"]+)', re.IGNORECASE)
-_CHARSETS: Final = frozenset(
-    [
-        "ascii",
-        "us-ascii",
-        "utf-8",
-        "utf8",
-        "utf-16",
-        "utf-16be",
-        "utf-16le",
-        "latin1",
-        "iso-8859-1",
-        "iso-8859-2",
-        "iso-8859-3",
-        "iso-8859-4",
-        "iso-8859-5",
-        "iso-8859-6",
-        "iso-8859-7",
-        "iso-8859-8",
-        "iso-8859-9",
-        "iso-8859-10",
-        "iso-8859-13",
-        "iso-8859-14",
-        "iso-8859-15",
-        "iso-8859-16",
-        "windows-1250",
-        "windows-1251",
-        "windows-1252",
-        "windows-1253",
-        "windows-1254",
-        "windows-1255",
-        "windows-1256",
-        "windows-1257",
-        "windows-1258",
-        "koi8-r",
-        "koi8-u",
-        "shift_jis",
-        "euc-jp",
-        "iso-2022-jp",
-        "euc-kr",
-        "gb2312",
-        "gbk",
-        "gb18030",
-        "big5",
-    ]
-)
-"""What `text()` decodes. Not what `bytes.decode` knows: that takes codecs that are no charsets
-(`idna` costs the square of its input) and remembers every unknown name that a client makes up."""
 
 
 def split_target(target: str) -> tuple[str, str]:
@@ -198,16 +147,7 @@ class Request(RequestInfo):
         Raises `BadRequestBody`, answered 400, for bytes that are no such text and for a charset
         that is not known.
         """
-        charset = "utf-8"
-        found = _CHARSET.search(self.headers.get("content-type", ""))
-        if found is not None:
-            charset = found.group(1).lower()
-            if charset not in _CHARSETS:
-                raise BadRequestBody("the charset of the body is not known")
-        try:
-            return self.body.decode(charset)
-        except UnicodeDecodeError as error:
-            raise BadRequestBody("the body is not text in its charset") from error
+        return decode_text(self.body, self.headers.get("content-type", ""))
 
     @overload
     def json(self) -> Any: ...
@@ -219,12 +159,7 @@ class Request(RequestInfo):
         `type` is any type that msgspec knows. Raises `BadRequestBody`, answered 400, for a body
         that is not JSON or not of that type.
         """
-        try:
-            return msgspec.json.decode(self.body, type=type)
-        except msgspec.ValidationError as error:
-            raise BadRequestBody("the body does not have the expected shape") from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadRequestBody("the body is not valid JSON") from error
+        return decode_json(self.body, type)
 
 
 class StreamRequest(RequestInfo):

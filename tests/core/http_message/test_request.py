@@ -9,6 +9,7 @@ import pytest
 from pipebus.errors import BadRequestBody, HTTPError, LocalProtocolError
 from pipebus.http.headers import Headers
 from pipebus.http.message import Query, Request, RequestInfo, StreamRequest, split_target
+from pipebus.http.request_body import CHARSETS
 
 
 class Point(msgspec.Struct):
@@ -143,9 +144,7 @@ def test_text_that_is_none_is_a_bad_request(content_type: str | None, body: byte
 
 
 def test_every_charset_offered_is_one_that_python_decodes() -> None:
-    from pipebus.http.message import _CHARSETS
-
-    for charset in sorted(_CHARSETS):
+    for charset in sorted(CHARSETS):
         assert request(b"", f"text/plain; charset={charset}").text() == ""
 
 
