@@ -36,7 +36,7 @@ class Surroundings:
     id_prefix: str = ""
     """Of every id; empty: random, so that ids of two processes differ."""
     new_engine: Callable[..., Engine] = Engine
-    """What makes the engine: a subclass that reads clocks, which the core may not."""
+    """What makes the engine, or wraps one: to read clocks round it, which the core may not."""
 
 
 REAL: Final = Surroundings()

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from functools import partial
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from pipebus.bus.event import Event
 from pipebus.bus.subscription import Subscription
@@ -79,11 +79,10 @@ class Rig:
                 max_connections=2 if self.limits is LIMITS else 100, idle_timeout=0.9, write_high_water=2_000, read_ahead=1_000
             ),
         )  # fmt: skip
-        self.engine.watch()
         self.engine.set_wall_clock(1_700_000_000.0, now)
         up = Engine(upstream(), wire=wire, id_prefix="u-", now=now, limits=self.limits)
         pool = Engine(Pipeline("client"), wire=wire, id_prefix="c-", now=now)
-        self.server = Node("server", self.engine, self.world, self.network)
+        self.server = Node("server", cast("Engine", self.engine), self.world, self.network)
         self.upstream = Node("upstream", up, self.world, self.network)
         self.client = Node("client", pool, self.world, self.network)
         self.nodes = (self.server, self.upstream, self.client)
@@ -225,12 +224,12 @@ class Rig:
             await self.client.call(lambda now: engine.sleep(0.03, now))
             yield data[start : start + 500]
 
-    def _note(self, act: Act, engine: Engine, call: Call) -> None:
+    def _note(self, act: Act, engine: Engine | WatchedEngine, call: Call) -> None:
         self.calls.append((act, call))
         if act.after >= 0.0:
             self.world.at(self.world.now + act.after, partial(self._give_up, engine, call))
 
-    def _give_up(self, engine: Engine, call: Call) -> None:
+    def _give_up(self, engine: Engine | WatchedEngine, call: Call) -> None:
         if not call.done:
             engine.abandon(call, self.world.now)
             for node in self.nodes:

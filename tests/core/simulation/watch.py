@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from pipebus.bus.exchange import Exchange
 from pipebus.bus.publisher import Publisher
@@ -45,38 +45,40 @@ def connection_state(session: Session) -> str:
     return {"reading": "body partly", "streaming": "streaming"}.get(session.state, "")
 
 
-class WatchedEngine(Engine):
-    """Counts in `cells` what happens to owners, before it happens."""
+class WatchedEngine:
+    """Counts in `cells` what happens to the owners of an engine, before it happens.
 
-    cells: Counter[Cell]
-    most_parked: int
-    """The most events that one connection ever had parked."""
-    in_hand: dict[str, EventCall]
+    It wraps one and is none: a compiled engine has no subclasses.
+    """
 
-    def watch(self) -> None:
-        """Begin."""
-        self.cells = Counter()
-        self.most_parked = 0
-        self.in_hand = {}
+    def __init__(self, *given: Any, **options: Any) -> None:
+        self.engine: Engine = Engine(*given, **options)
+        self.cells: Counter[Cell] = Counter()
+        self.most_parked: int = 0
+        """The most events that one connection ever had parked."""
+        self.in_hand: dict[str, EventCall] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
 
     # --- inputs that take an owner away ---------------------------------------------------------
 
     def connection_lost(self, link: Link, now: float) -> None:
         if isinstance(link, Session):
             self._peer_left(link, "reset")
-        super().connection_lost(link, now)
+        self.engine.connection_lost(link, now)
 
     def receive_eof(self, link: Link, now: float) -> None:
         if isinstance(link, Session):
             self._peer_left(link, "eof")
-        super().receive_eof(link, now)
+        self.engine.receive_eof(link, now)
 
     def receive_data(self, link: Link, data: bytes, now: float) -> None:
-        super().receive_data(link, data, now)
+        self.engine.receive_data(link, data, now)
         self._count_parked(link)
 
     def data_sent(self, link: Link, count: int, now: float) -> bool:
-        more = super().data_sent(link, count, now)
+        more = self.engine.data_sent(link, count, now)
         self._count_parked(link)
         return more
 
@@ -93,16 +95,16 @@ class WatchedEngine(Engine):
         if isinstance(call, HttpCall) and call.client_call is not None:
             self._client_call(call.client_call, gone)
         exchange = call.exchange if isinstance(call, RequestCall) else None
-        super().abandon(call, now)
+        self.engine.abandon(call, now)
         assert exchange is None or exchange.outcome is not None, "nobody wants its reply any more"
 
     def close_http(self, call: HttpCall, now: float) -> PublisherCall:
         if call.exchange is not None:  # a streamed response that is left before its end
             self._exchange(call.exchange, "cancelled")
-        return super().close_http(call, now)
+        return self.engine.close_http(call, now)
 
     def next_event(self, subscription: Subscription, now: float) -> Call:
-        call = super().next_event(subscription, now)
+        call = self.engine.next_event(subscription, now)
         assert isinstance(call, EventCall)
         self.in_hand[subscription.id] = call
         return call
@@ -113,7 +115,7 @@ class WatchedEngine(Engine):
         call = self.in_hand.pop(subscription.id, None)
         if call is not None and call.value is not None:
             self.cells["subscription", "running", "cancelled"] += 1
-        super().unsubscribe(subscription, now)
+        self.engine.unsubscribe(subscription, now)
 
     def dies(self, invocation: Invocation) -> None:
         """Note that somebody cancels a handler's task from outside."""
@@ -137,12 +139,12 @@ class WatchedEngine(Engine):
             self._everything("drain and grace")
         else:
             self._time_passes(now)
-        super().handle_timeout(now)
+        self.engine.handle_timeout(now)
 
     def close(self, now: float) -> None:
         if not self._cut:
             self._everything("drain and grace")
-        super().close(now)
+        self.engine.close(now)
 
     # --- whom it concerns -----------------------------------------------------------------------
 
