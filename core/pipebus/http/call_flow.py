@@ -56,12 +56,11 @@ class CallFlow(CallScheduler):
         call.head = head
         call.head_at = call.ended_at = now
         request = call.request
-        call.response = response = ClientResponse(
-            head.status, Headers(raw=head.headers), body, reason=head.reason.decode("latin-1"),
-            method=request.method, url=request.url,
-        )  # fmt: skip
         self._end(call, None, now)
-        response.timings = call.timings
+        call.response = ClientResponse(
+            head.status, Headers(raw=head.headers), body, head.reason.decode("latin-1"), "1.1",
+            request.method, request.url, call.timings,
+        )  # fmt: skip
         self._release(conn, now)
         return True
 

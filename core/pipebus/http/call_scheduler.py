@@ -172,11 +172,15 @@ class CallScheduler:
         call.reused = conn.served > 0
         if call.reused:
             self.stats.reused += 1
-        conn.send_request(call.request, call.timeouts, call.total, now)
-        if call.request.streams:
+        request = call.request
+        conn.send_request(request, call.timeouts, call.total, now)
+        if request.streams:
             self._start_upload(call, conn, now)
-        self._timers.watch(conn)
-        self._note(conn)
+        if conn.deadline < conn.queued_at:
+            self._timers.watch(conn)
+        if not conn.noted:
+            conn.noted = True
+            self.outputs.append(conn)
 
     def _start_upload(self, call: ClientCall, conn: ClientConnection, now: float) -> None:
         """Ask for the streamed body; what was sent too early for a connection goes first."""
@@ -264,7 +268,9 @@ class CallScheduler:
         if call.deadline < INFINITY:
             self._timers.forget(call)
         del self._calls[call]
-        self._note(call)
+        if not call.noted:
+            call.noted = True
+            self.outputs.append(call)
 
     def _release(self, conn: ClientConnection, now: float) -> None:
         """Give a free connection to the next call, keep it idle, or close it to make room."""
@@ -281,7 +287,8 @@ class CallScheduler:
             self._settle(now)
         else:
             conn.set_idle(self._limits.idle_timeout, now)
-            self._timers.watch(conn)
+            if conn.deadline < conn.queued_at:
+                self._timers.watch(conn)
             surplus = self.pool.put_idle(conn)
             if surplus is not None:
                 self._drop(surplus)

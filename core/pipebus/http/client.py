@@ -63,24 +63,17 @@ class HttpClient(CallFlow):
         """Start a call; `deadline` (absolute) caps `timeouts.total`. Never raises: see `.error`."""
         self._serial += 1
         self.stats.calls += 1
-        total = deadline
-        if timeouts.total is not None and now + timeouts.total < total:
-            total = now + timeouts.total
+        limit = timeouts.total
+        if limit is not None and now + limit < deadline:
+            deadline = now + limit
         call = ClientCall(
-            self._serial,
-            f"{self._id_prefix}h{self._serial}",
-            request,
-            timeouts,
-            now,
-            stream=stream,
-            total=total,
-            owner=owner,
-            expired=self._call_expired,
-        )
+            self._serial, self._id_prefix, request, timeouts, now, stream, deadline, owner,
+            self._call_expired,
+        )  # fmt: skip
         self._calls[call] = None
         if self._closed:
             self._end(call, CallCancelled("the client is closed"), now)
-        elif total <= now:
+        elif deadline <= now:
             self._end(call, TotalTimeout("the deadline had passed before the call"), now)
         elif (conn := self.pool.checkout(call.origin)) is not None:
             self._start(call, conn, now)
@@ -210,12 +203,14 @@ class HttpClient(CallFlow):
             return
         call = conn.owner
         if isinstance(call, ClientCall):
-            if call.state is SENDING and conn.request_sent:
+            if call.request.streams and conn.uploading:
+                if call.upload_paused and conn.has_room:
+                    call.upload_paused = False
+                    self._note(call)
+            elif call.state is SENDING and not conn.out.size:
                 call.state = READING_HEAD
-            if call.upload_paused and conn.uploading and conn.has_room:
-                call.upload_paused = False
-                self._note(call)
-            self._timers.watch(conn)
+            if conn.deadline < conn.queued_at:
+                self._timers.watch(conn)
         elif conn.reusable and conn.request_sent:
             # The response had come first; it is only now that the connection is free.
             self._release(conn, now)

@@ -19,12 +19,11 @@ IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE
 
 _EXPECTS_BODY: Final = frozenset({"POST", "PUT", "PATCH"})
 _EMPTY: Final = Framing("length", 0)
-_METHODS: Final = IDEMPOTENT | _EXPECTS_BODY
+_METHODS: Final = {name: name.encode() for name in sorted(IDEMPOTENT | _EXPECTS_BODY)}
 """Those that need no look at their letters."""
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_USER_AGENT: Final = (b"user-agent", b"pipebus")
-_ACCEPT_ENCODING: Final = (b"accept-encoding", b"gzip, deflate")
-_DEFAULT_FIELDS: Final = [_USER_AGENT, _ACCEPT_ENCODING]
+_USER_AGENT: Final = b"user-agent: pipebus\r\n"
+_ACCEPT_ENCODING: Final = b"accept-encoding: gzip, deflate\r\n"
 
 
 class ClientRequest:
@@ -62,9 +61,9 @@ class ClientRequest:
         content_length: int | None = None,
         decode: bool | None = None,
     ) -> None:
-        if method not in _METHODS and (not _TOKEN.fullmatch(method) or method == "CONNECT"):
-            msg = f"the method is a token (RFC 9110 section 9.1) other than CONNECT, not {method!r}"
-            raise ValueError(msg)
+        word = _METHODS.get(method)
+        if word is None:
+            word = _other_method(method)
         if type(body) is not bytes:
             msg = f"a request's body is bytes, not {type(body).__name__}"
             raise TypeError(msg)
@@ -74,29 +73,27 @@ class ClientRequest:
         self.headers: Headers = headers if isinstance(headers, Headers) else Headers(headers)
         self.body: bytes = body
         self.streams: bool = streams
-        self.framing: Framing = _framing(
-            method, body, streams=streams, content_length=content_length
-        )
-        raw = self.headers.raw
-        check_fields(raw, REQUEST_OWN)
-        fields, added = _with_defaults(raw) if len(raw) else (_DEFAULT_FIELDS, True)
+        self.framing: Framing = _framing(method, len(body), streams, content_length)
+        lines, added = _lines(self.headers.raw)
         self.decode: bool = added if decode is None else decode
-        self.head: bytes = request_head(
-            method.encode("ascii"),
-            self.target.target,
-            self.target.authority,
-            fields,
-            framing=self.framing,
-        )
+        target = self.target
+        self.head: bytes = request_head(word, target.target, target.authority, lines, self.framing)
         """What goes out first: request line, fields, blank line."""
 
     def __repr__(self) -> str:
         return f"<ClientRequest {self.method} {self.url}>"
 
 
-def _framing(method: str, body: bytes, *, streams: bool, content_length: int | None) -> Framing:
+def _other_method(method: str) -> bytes:
+    if not _TOKEN.fullmatch(method) or method == "CONNECT":
+        msg = f"the method is a token (RFC 9110 section 9.1) other than CONNECT, not {method!r}"
+        raise ValueError(msg)
+    return method.encode("ascii")
+
+
+def _framing(method: str, size: int, streams: bool, content_length: int | None) -> Framing:
     if streams:
-        if body:
+        if size:
             msg = "a request has a body or streams one, not both"
             raise ValueError(msg)
         if content_length is None:
@@ -109,8 +106,8 @@ def _framing(method: str, body: bytes, *, streams: bool, content_length: int | N
     elif content_length is not None:
         msg = "content_length is for a streamed body"
         raise ValueError(msg)
-    elif body:
-        framing = Framing("length", len(body))
+    elif size:
+        framing = Framing("length", size)
     else:
         # RFC 9110 section 8.6: say so where a body is expected and there is none.
         framing = _EMPTY if method in _EXPECTS_BODY else NO_BODY
@@ -120,44 +117,33 @@ def _framing(method: str, body: bytes, *, streams: bool, content_length: int | N
     return framing
 
 
-def _with_defaults(raw: RawHeaders) -> tuple[RawHeaders, bool]:
-    """Return the fields to send, and whether Accept-Encoding was added."""
-    names = [name for name, _ in raw]
-    fields = list(raw)
-    if b"user-agent" not in names:
-        fields.append(_USER_AGENT)
-    if b"accept-encoding" in names:
-        return fields, False
-    fields.append(_ACCEPT_ENCODING)
-    return fields, True
+def _lines(fields: RawHeaders) -> tuple[bytes, bool]:
+    """Write the fields to send; tell whether Accept-Encoding was added."""
+    check_fields(fields, REQUEST_OWN)
+    lines = b""
+    agent, codings = _USER_AGENT, _ACCEPT_ENCODING
+    for field in fields:
+        lines += b"%b: %b\r\n" % field
+        name = field[0]
+        if name == b"user-agent":
+            agent = b""
+        elif name == b"accept-encoding":
+            codings = b""
+    return lines + agent + codings, codings is _ACCEPT_ENCODING
 
 
-class ClientResponse:
+class ClientResponse(msgspec.Struct, eq=False):
     """A response with its whole body, decoded. `headers` are as received."""
 
-    __slots__ = ("body", "headers", "http_version", "method", "reason", "status", "timings", "url")
-
-    def __init__(
-        self,
-        status: int,
-        headers: Headers,
-        body: bytes,
-        *,
-        reason: str = "",
-        http_version: str = "1.1",
-        method: str = "",
-        url: str = "",
-        timings: Timings = NO_TIME,
-    ) -> None:
-        self.status: int = status
-        self.headers: Headers = headers
-        self.body: bytes = body
-        self.reason: str = reason
-        self.http_version: str = http_version
-        self.method: str = method
-        """The request's, as is `url`."""
-        self.url: str = url
-        self.timings: Timings = timings
+    status: int
+    headers: Headers
+    body: bytes
+    reason: str = ""
+    http_version: str = "1.1"
+    method: str = ""
+    """The request's, as is `url`."""
+    url: str = ""
+    timings: Timings = NO_TIME
 
     def text(self) -> str:
         """Return the body as text, by the charset of Content-Type (UTF-8).

@@ -91,26 +91,20 @@ def whole_response(status: int, fields: RawHeaders, date: bytes, body: bytes) ->
 
 
 def request_head(
-    method: bytes,
-    target: bytes,
-    host: bytes,
-    fields: RawHeaders,
-    *,
-    framing: Framing,
-    connection: bytes = b"",
+    method: bytes, target: bytes, host: bytes, lines: bytes, framing: Framing
 ) -> bytes:
-    """Write an HTTP/1.1 request's head, Host first; the rest as in `response_head`.
+    """Write an HTTP/1.1 request's head, Host first; `lines` are its fields, each with its CRLF.
 
-    An empty POST wants `Framing("length", 0)` (RFC 9110 section 8.6).
+    `framing` as in `response_head`. An empty POST wants `Framing("length", 0)` (RFC 9110 section
+    8.6).
     """
-    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b%b" % (
-        method,
-        target,
-        host,
-        _field_lines(fields),
-        _framing_line(framing),
-        b"connection: %b\r\n\r\n" % connection if connection else b"\r\n",
-    )
+    if framing.kind == "length":
+        return b"%b %b HTTP/1.1\r\nhost: %b\r\n%bcontent-length: %d\r\n\r\n" % (
+            method, target, host, lines, framing.length,
+        )  # fmt: skip
+    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (
+        method, target, host, lines, _framing_line(framing),
+    )  # fmt: skip
 
 
 def _field_lines(fields: RawHeaders) -> bytes:

@@ -18,8 +18,10 @@ class Headers:
 
     def __init__(self, fields: HeadersInput = (), *, raw: RawHeaders | None = None) -> None:
         if raw is None:
-            pairs = fields.items() if isinstance(fields, (dict, Mapping)) else fields
-            raw = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in pairs]
+            raw = []
+            if fields:  # to ask of nothing whether it is a Mapping costs more than some fields
+                pairs = fields.items() if isinstance(fields, (dict, Mapping)) else fields
+                raw = [(n.lower().encode("latin-1"), v.encode("latin-1")) for n, v in pairs]
         self.raw: RawHeaders = raw
 
     @overload
