@@ -55,7 +55,7 @@ class Attempt:
                 self._driver.spawn(self._connect_later)
             else:
                 self._driver.watch(self, EPOLLOUT)
-        except (OSError, ValueError) as error:  # ValueError: a path that is none
+        except OSError as error:
             self._fail(error)
         else:
             self._connected()

@@ -88,7 +88,8 @@ class TlsStream:
                 except anyio.EndOfStream:
                     self.incoming.write_eof()
             except ssl.SSLError:
-                await self.push()  # the alert
+                with suppress(OSError):
+                    await self.push()  # the alert
                 raise
             else:
                 await self.push()
