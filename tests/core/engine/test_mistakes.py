@@ -8,7 +8,7 @@ import pytest
 from pipebus.bus.event import Event
 from pipebus.errors import CallCancelled, HTTPError, ResponderFailed
 from pipebus.http.client import ClientRequest
-from pipebus.http.message import Request, StreamRequest
+from pipebus.http.message import Request, RequestInfo, StreamRequest
 from pipebus.http.response import Response
 from pipebus.pipeline.context import Context
 from pipebus.pipeline.declare import Pipeline
@@ -50,6 +50,28 @@ def test_an_http_error_that_cannot_be_sent_is_500(detail: Any, headers: Any) -> 
     with Simulation(pipeline) as app:
         assert app.get("/").status == 500
         assert app.get("/").status == 500
+
+
+def test_the_answer_to_an_error_may_be_a_stream() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.route("GET /", concurrency=1)
+    async def root(request: Request) -> Response:
+        raise Ugly
+
+    @pipeline.on_error(Ugly)
+    async def ugly(error: Ugly, request: RequestInfo) -> Response:
+        async def pieces() -> AsyncIterator[bytes]:
+            yield b"ug"
+            yield b"ly"
+
+        return Response.stream(pieces(), status=503)
+
+    with Simulation(pipeline) as app:
+        for _ in range(2):  # the slot of the handler that failed is free again
+            response = app.get("/")
+            assert (response.status, response.body) == (503, b"ugly")
+        assert app.server.reports == []
 
 
 def _raw(response: Response) -> None:
