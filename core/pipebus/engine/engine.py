@@ -85,7 +85,7 @@ class Engine(Assembly):
             return link.conn.out.size > 0
         self.client.data_sent(link, count, now)
         self._settle(now)
-        return True
+        return link.out.size > 0
 
     def resolved(self, resolve_id: str, addresses: list[tuple[str, int]], now: float) -> None:
         """Answer a `Resolve`."""
@@ -250,15 +250,7 @@ class Engine(Assembly):
         `chunks` is the body of a request that `streams` (None: the caller uploads it itself). With
         `on_bus` it goes as `net.http.client.request`.
         """
-        call = self._outgoing.call(
-            request,
-            now,
-            origin,
-            timeouts=timeouts,
-            stream=stream,
-            chunks=chunks,
-            on_bus=on_bus,
-        )
+        call = self._outgoing.call(request, now, origin, timeouts, stream, chunks, on_bus)
         self._settle(now)
         return call
 

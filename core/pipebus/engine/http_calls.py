@@ -155,14 +155,28 @@ class TaskClient(_Verbs[Coroutine[Any, Any, ClientResponse], AsyncIterable[bytes
     ) -> Coroutine[Any, Any, ClientResponse]:
         """Send a request and return the response with its whole body."""
         return self._host.call(
-            lambda now: self._engine.http(
-                build_request(method, url, headers, body, json),
-                now,
-                timeouts=timeouts,
-                chunks=None if isinstance(body, bytes) else body,
-                origin=self._origin,
-                on_bus=self._on_bus,
-            )
+            partial(
+                self._begin, method, url, headers, body, json, timeouts
+            )  # cheaper than a lambda
+        )
+
+    def _begin(
+        self,
+        method: str,
+        url: str,
+        headers: HeadersInput | Headers,
+        body: bytes | AsyncIterable[bytes],
+        json: object,
+        timeouts: Timeouts | None,
+        now: float,
+    ) -> HttpCall:
+        return self._engine.http(
+            build_request(method, url, headers, body, json),
+            now,
+            timeouts=timeouts,
+            chunks=None if isinstance(body, bytes) else body,
+            origin=self._origin,
+            on_bus=self._on_bus,
         )
 
     def stream(

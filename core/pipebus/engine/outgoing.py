@@ -5,9 +5,10 @@ from typing import Final
 
 from pipebus.bus.bus import Bus
 from pipebus.bus.exchange import Exchange
+from pipebus.bus.publisher import Publisher
 from pipebus.bus.responders import Responder
 from pipebus.engine.actions import Cancel, Report, Upload
-from pipebus.engine.bus_calls import BusCalls
+from pipebus.engine.bus_calls import PROGRAM, BusCalls
 from pipebus.engine.calls import Call, HttpCall, Outbox, ReadCall, RoomCall
 from pipebus.engine.invocation import Invocation
 from pipebus.errors import CallCancelled, PipebusError, TotalTimeout, WouldDeadlock
@@ -33,7 +34,7 @@ class Outgoing:
     test, or a cache, stands in for the network.
     """
 
-    __slots__ = ("_bus", "_calls", "_client", "_outbox", "_timeouts", "_uploads")
+    __slots__ = ("_bus", "_calls", "_client", "_nobody", "_outbox", "_timeouts", "_uploads")
 
     def __init__(
         self, bus: Bus, calls: BusCalls, client: HttpClient, outbox: Outbox, timeouts: Timeouts
@@ -44,6 +45,8 @@ class Outgoing:
         self._outbox = outbox
         self._timeouts = timeouts
         self._uploads: dict[HttpCall, Upload] = {}
+        self._nobody = Publisher(PROGRAM)
+        """Of every call that is not on the bus, where nothing is published."""
 
     @property
     def uploads(self) -> int:
@@ -62,7 +65,6 @@ class Outgoing:
         request: ClientRequest,
         now: float,
         origin: Invocation | None,
-        *,
         timeouts: Timeouts | None,
         stream: bool,
         chunks: AsyncIterable[bytes] | None,
@@ -73,7 +75,8 @@ class Outgoing:
         With `on_bus=False` no event is published: a client of its own has no bus.
         """
         clocks = timeouts or self._timeouts
-        call = HttpCall(self._calls.sender(origin), clocks, stream=stream, on_bus=on_bus)
+        sender = self._calls.sender(origin) if on_bus else self._nobody
+        call = HttpCall(sender, clocks, stream, on_bus)
         if not on_bus:
             call.client_call = self._client.request(request, clocks, now, stream=stream, owner=call)
         else:
@@ -137,9 +140,9 @@ class Outgoing:
 
     def _tell(self, call: HttpCall, news: ClientCall, now: float) -> None:
         """Pass news on to whoever waits for the call, for its body, or for room."""
-        if not news.upload_paused or news.upload_done:
+        if call.room is not None and (not news.upload_paused or news.upload_done):
             self._give_room(call, wanted=not news.upload_done)
-        if news.upload_done:
+        if news.upload_done and self._uploads:
             self._end_upload(call)
         if call.reader is not None:
             self._feed(call, call.reader, now)
@@ -185,8 +188,10 @@ class Outgoing:
         """Note that the exchange of a call has ended: its waiter gets the response or the error."""
         if call.client_call is None:
             self._stand_in(call, exchange)
-        self._calls.answered(call, exchange, now, _client_error(exchange))
-        self._end_upload(call)
+        error = None if exchange.outcome == "replied" else _client_error(exchange)
+        self._calls.answered(call, exchange, now, error)
+        if self._uploads:
+            self._end_upload(call)
 
     def _stand_in(self, call: HttpCall, exchange: Exchange) -> None:
         """Make the answer of a program's own responder look like one from the network."""
