@@ -167,14 +167,16 @@ class Host:
         """Start a call, wait for it and return its result; abandon it when cancelled."""
         call = start(self.now())
         self.pump()
-        if not call.done:
-            await self.wait(call)
-        else:
-            try:
+        try:
+            if call.done:
                 await self.be_fair()
-            except BaseException:
-                self._abandon(call)  # its result is lost to whoever waited for it
-                raise
+            else:  # what `wait_done` does, without a coroutine for it
+                waiter = call.waiter = self._runtime.new_waiter()
+                while not call.done:
+                    await waiter.wait()
+        except BaseException:
+            self._abandon(call)  # its result is lost to whoever waited for it: see `wait`
+            raise
         return call.result()
 
     async def be_fair(self) -> None:
