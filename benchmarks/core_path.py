@@ -18,7 +18,7 @@ from pipebus.engine.actions import Flush, Run
 from pipebus.engine.engine import Engine
 from pipebus.engine.invocation import Invocation
 from pipebus.http.client import Connect, HttpClient
-from pipebus.http.client_message import ClientRequest
+from pipebus.http.client_request import ClientRequest
 from pipebus.http.message import Request
 from pipebus.http.response import Response
 from pipebus.http.server_connection import ServerConnection

@@ -4,7 +4,8 @@ from pipebus.errors import ClientError, ResponseTooLarge
 from pipebus.http.call_scheduler import CallScheduler
 from pipebus.http.client_call import READING_BODY, WAITING, ClientCall
 from pipebus.http.client_connection import ClientConnection
-from pipebus.http.client_message import IDEMPOTENT, ClientResponse
+from pipebus.http.client_request import IDEMPOTENT
+from pipebus.http.client_response import ClientResponse
 from pipebus.http.connection_events import COMPLETE
 from pipebus.http.content_decoding import content_decoder
 from pipebus.http.headers import Headers

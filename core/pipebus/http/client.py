@@ -14,10 +14,10 @@ from pipebus.http.client_call import (
     ClientCall,
 )
 from pipebus.http.client_connection import ClientConnection
-from pipebus.http.client_message import ClientRequest, ClientResponse
+from pipebus.http.client_request import ClientRequest
+from pipebus.http.client_response import ClientResponse, Timings
 from pipebus.http.dial_actions import AbandonConnect, Connect, Resolve
 from pipebus.http.response_body import StreamedBody
-from pipebus.http.timings import Timings
 from pipebus.limits import INFINITY, Timeouts
 
 __all__ = [

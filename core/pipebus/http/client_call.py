@@ -5,10 +5,10 @@ from typing import Final
 
 from pipebus.errors import ClientError
 from pipebus.http.client_connection import ClientConnection
-from pipebus.http.client_message import ClientRequest, ClientResponse
+from pipebus.http.client_request import ClientRequest
+from pipebus.http.client_response import NO_TIME, ClientResponse, Timings
 from pipebus.http.dial import Dial
 from pipebus.http.response_body import BufferedBody, StreamedBody
-from pipebus.http.timings import NO_TIME, Timings
 from pipebus.http.wire import ResponseHead
 from pipebus.limits import INFINITY, Timeouts
 from pipebus.timers import Timed

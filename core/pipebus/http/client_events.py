@@ -4,8 +4,7 @@ from typing import Final
 
 import msgspec
 
-from pipebus.http.client_message import ClientResponse
-from pipebus.http.timings import Timings
+from pipebus.http.client_response import ClientResponse, Timings
 
 CLIENT_REQUEST: Final = "net.http.client.request"
 """Data: a `ClientRequest`; the pool answers it, or a responder that the program declares."""

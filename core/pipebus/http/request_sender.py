@@ -3,7 +3,7 @@
 from typing import Final
 
 from pipebus.http.body_writer import BodyWriter
-from pipebus.http.client_message import ClientRequest
+from pipebus.http.client_request import ClientRequest
 from pipebus.http.cycle import IDLE, REQUEST_END, REQUEST_HEAD, TRANSITIONS, Cycle
 from pipebus.http.send_buffer import SendBuffer
 from pipebus.http.server_events import NOT_CLOSING, Close

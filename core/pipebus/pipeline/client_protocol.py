@@ -6,7 +6,7 @@ from typing import Protocol
 
 import msgspec
 
-from pipebus.http.client_message import ClientResponse
+from pipebus.http.client_response import ClientResponse
 from pipebus.http.headers import Headers, HeadersInput
 from pipebus.limits import Timeouts
 

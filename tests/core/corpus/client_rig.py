@@ -8,7 +8,7 @@ from pipebus.engine.actions import Flush
 from pipebus.engine.calls import HttpCall
 from pipebus.engine.engine import Engine
 from pipebus.http.client import ClientConnection, ClientRequest, Connect, Resolve
-from pipebus.http.client_message import ClientResponse
+from pipebus.http.client_response import ClientResponse
 from pipebus.http.server_events import Close
 from pipebus.http.wire import WireCodec
 from pipebus.limits import ClientLimits, Timeouts

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipebus.errors import ClientError, RemoteProtocolError
 from pipebus.http.client_connection import ClientConnection
-from pipebus.http.client_message import ClientRequest
+from pipebus.http.client_request import ClientRequest
 from pipebus.http.connection_events import COMPLETE
 from pipebus.http.framing import Framing
 from pipebus.http.head_check import check_request_head, check_response_head

@@ -4,7 +4,7 @@ import pytest
 
 from pipebus.errors import LocalProtocolError, RemoteProtocolError, UpstreamProtocolError
 from pipebus.http.client_connection import ClientConnection
-from pipebus.http.client_message import ClientRequest
+from pipebus.http.client_request import ClientRequest
 from pipebus.http.server_events import Close
 from pipebus.http.wire import ResponseHead
 from pipebus.http.wire_h11 import H11Codec

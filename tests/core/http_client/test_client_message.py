@@ -3,9 +3,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from pipebus.http.client_message import ClientRequest, ClientResponse
+from pipebus.http.client_request import ClientRequest
+from pipebus.http.client_response import ClientResponse, Timings
 from pipebus.http.headers import Headers
-from pipebus.http.timings import Timings
 
 
 def head_of(*args: Any, **kwargs: Any) -> bytes:

@@ -1,18 +1,13 @@
-"""Requests and responses of the HTTP client, as users see them."""
+"""Requests of the HTTP client, as users make them."""
 
 import re
-from typing import Any, Final, TypeVar, overload
-
-import msgspec
+from typing import Final
 
 from pipebus.http.encode import REQUEST_OWN, check_fields, request_head
 from pipebus.http.framing import CHUNKED, NO_BODY, Framing
 from pipebus.http.headers import Headers, HeadersInput
-from pipebus.http.timings import NO_TIME, Timings
 from pipebus.http.url import Url, parse_url
 from pipebus.http.wire import RawHeaders
-
-T = TypeVar("T")
 
 IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 """RFC 9110 section 9.2.2: sending one twice is sending it once."""
@@ -130,46 +125,3 @@ def _lines(fields: RawHeaders) -> tuple[bytes, bool]:
         elif name == b"accept-encoding":
             codings = b""
     return lines + agent + codings, codings is _ACCEPT_ENCODING
-
-
-class ClientResponse(msgspec.Struct, eq=False):
-    """A response with its whole body, decoded. `headers` are as received."""
-
-    status: int
-    headers: Headers
-    body: bytes
-    reason: str = ""
-    http_version: str = "1.1"
-    method: str = ""
-    """The request's, as is `url`."""
-    url: str = ""
-    timings: Timings = NO_TIME
-
-    def text(self) -> str:
-        """Return the body as text, by the charset of Content-Type (UTF-8).
-
-        Raises `UnicodeDecodeError` for bad bytes, `LookupError` for an unknown charset.
-        """
-        return self.body.decode(_charset(self.headers.get("content-type", "")))
-
-    @overload
-    def json(self) -> Any: ...
-    @overload
-    def json(self, type: type[T]) -> T: ...
-    def json(self, type: Any = Any) -> Any:  # noqa: A002 (msgspec's name for it)
-        """Return the body decoded from JSON, checked against `type` if one is given.
-
-        Raises `msgspec.DecodeError`.
-        """
-        return msgspec.json.decode(self.body, type=type)
-
-    def __repr__(self) -> str:
-        return f"<ClientResponse {self.status} {self.method} {self.url}>"
-
-
-def _charset(content_type: str) -> str:
-    for parameter in content_type.split(";")[1:]:
-        name, _, value = parameter.partition("=")
-        if name.strip().lower() == "charset":
-            return value.strip().strip('"')
-    return "utf-8"
