@@ -141,7 +141,8 @@ class Outgoing:
     def _tell(self, call: HttpCall, news: ClientCall, now: float) -> None:
         """Pass news on to whoever waits for the call, for its body, or for room."""
         if call.room is not None and (not news.upload_paused or news.upload_done):
-            self._give_room(call, wanted=not news.upload_done)
+            room, call.room = call.room, None
+            self._outbox.finish(room, value=not news.upload_done)
         if news.upload_done and self._uploads:
             self._end_upload(call)
         if call.reader is not None:
@@ -272,11 +273,6 @@ class Outgoing:
         source = call.client_call
         if source is not None and not source.upload_done:
             self._client.fail_body(source, error, now)
-
-    def _give_room(self, call: HttpCall, *, wanted: bool) -> None:
-        room, call.room = call.room, None
-        if room is not None:
-            self._outbox.finish(room, value=wanted)
 
     def _end_upload(self, call: HttpCall) -> None:
         upload = self._uploads.pop(call, None)
