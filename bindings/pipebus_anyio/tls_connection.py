@@ -95,8 +95,8 @@ class TlsConnection(SocketConnection):
 
     def _tell(self, error: BaseException | None) -> None:
         opened, self._opened = self._opened, None
-        if opened is not None:
-            opened(error)
+        assert opened is not None
+        opened(error)
 
     def flush(self) -> None:
         """Look at the link again; before the handshake is done only whether it is to be closed."""
@@ -140,7 +140,7 @@ class TlsConnection(SocketConnection):
             self._flush_ciphertext()
         if broken:
             self.end()
-        elif piece is not None:
+        elif piece is not None and not self.closed:
             self._end_of_file()
 
     def _send(self) -> None:
