@@ -85,16 +85,16 @@ class HttpCall(RequestCall):
     ) -> None:
         # Those of the four classes above, set here: to call each costs as much as all the rest.
         # `queued_as` comes with the first entry in the queue: nobody asks for it before.
-        self.deadline = INFINITY
-        self.deadline_reason = ""
-        self.queued_at = INFINITY
-        self.done = False
-        self.value = None
-        self.error = None
-        self.waiter = None
-        self.expire = _ignore
-        self.publisher = publisher
-        self.exchange = None
+        self.deadline: float = INFINITY
+        self.deadline_reason: str = ""
+        self.queued_at: float = INFINITY
+        self.done: bool = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.waiter: object = None
+        self.expire: Callable[[Call, float], None] = _ignore
+        self.publisher: Publisher = publisher
+        self.exchange: Exchange | None = None
         self.on_bus: bool = on_bus
         """Whether an exchange stands, or stood, for it."""
         self.timeouts: Timeouts = timeouts
