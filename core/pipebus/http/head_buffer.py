@@ -155,6 +155,8 @@ class HeadBuffer:
         """Say which fault comes first on the wire, so that cuts in the input change nothing."""
         data = self._data
         start = self._start
+        if self._requests and _begins_request(data, start) is None:
+            return RemoteProtocolError("this does not begin a request")
         faults = [(start + self._max_head, 431, "the head is too large")]
         bare = _bare_lf(data, start, end)
         if bare is not None:

@@ -143,6 +143,11 @@ PARTS = st.sampled_from(
 )
 
 
+def test_what_begins_no_request_is_that_first_however_long_it_is() -> None:
+    stream = b":" + b"a" * 60 + b"\r\n\r\n"
+    assert read(requests(), [stream]) == read(requests(), single_bytes(stream)) == [400]
+
+
 @given(st.lists(PARTS, max_size=40), st.data())
 def test_cuts_change_nothing(parts: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(parts)
