@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import anyio
+import pytest
 
+from pipebus_anyio.client import BaseClient
 from pipebus_anyio.selector import SelectorDriver
 from pipebus_anyio.server import Server
 from pipebus_anyio.socket_connection import SocketConnection
@@ -18,6 +20,9 @@ ENDING: Final = select.EPOLLRDHUP
 """Not read, but the peer's end is watched."""
 NOTHING: Final = 0
 """Resets only, which epoll always reports."""
+
+NOBODY: Final = 1 << 20
+"""There is no connection."""
 
 _REST: Final = 0.2
 
@@ -37,20 +42,23 @@ async def assert_rests(sweeps: Sweeps) -> None:
     assert time.process_time() - cpu < _REST / 4
 
 
-def driver_of(server: Server) -> SelectorDriver:
-    assert isinstance(server.driver, SelectorDriver)
-    return server.driver
+def driver_of(one: Server | BaseClient) -> SelectorDriver:
+    host: Any = one._host
+    driver = host._driver
+    assert isinstance(driver, SelectorDriver)
+    return driver
 
 
-def connections(server: Server) -> list[SocketConnection]:
-    watched = driver_of(server)._watched.values()
-    return [one for one in watched if isinstance(one, SocketConnection)]
+def connections(one: Server | BaseClient) -> list[SocketConnection]:
+    """Return those that are watched."""
+    watched = driver_of(one)._watched.values()
+    return [each for each in watched if isinstance(each, SocketConnection)]
 
 
-def interest(server: Server) -> int:
-    """Return what the newest connection waits for; -1 if there is none."""
-    found = connections(server)
-    return found[-1]._interest if found else -1
+def interest(one: Server | BaseClient) -> int:
+    """Return what the newest connection waits for."""
+    found = connections(one)
+    return found[-1]._interest if found else NOBODY
 
 
 class Watched:
@@ -68,6 +76,48 @@ class Watched:
 
     def fail(self, error: Exception) -> None:
         raise error
+
+
+def unfinished(client: BaseClient) -> int:
+    """Return how much the client holds: calls, dials and connections."""
+    return client._engine.client.unfinished
+
+
+def accept_as(monkeypatch: pytest.MonkeyPatch, kind: type[socket.socket]) -> None:
+    """Let every socket that is accepted from now on be of this class."""
+    accepted = SelectorDriver.accepted
+
+    def wrapped(driver: SelectorDriver, sock: socket.socket, peer: object) -> None:
+        timeout = sock.gettimeout()
+        sock = kind(fileno=sock.detach())
+        sock.settimeout(timeout)
+        accepted(driver, sock, peer)
+
+    monkeypatch.setattr(SelectorDriver, "accepted", wrapped)
+
+
+class Spurious(socket.socket):
+    """Was readable, but not when it was read: epoll(7) allows it."""
+
+    mistakes = 2
+
+    def recv(self, *args: Any) -> bytes:
+        if self.mistakes:
+            self.mistakes -= 1
+            raise BlockingIOError
+        return super().recv(*args)
+
+
+class Sluggish(socket.socket):
+    """Takes a few bytes at every second try, and nothing at the others."""
+
+    tries = 0
+
+    def send(self, *args: Any) -> int:
+        self.tries += 1
+        if self.tries % 2:
+            raise BlockingIOError
+        return super().send(bytes(args[0])[:1_000])
 
 
 class Refusing:

@@ -9,21 +9,25 @@ import anyio
 import pytest
 
 from pipebus.limits import Limits
-from pipebus_anyio.selector import SelectorDriver
 from tests.bindings.app import App
 from tests.bindings.certificates import certificates
 from tests.bindings.conftest import DEFAULT_STACKS, Stack
 from tests.bindings.peer import Peer, get, post, until
 from tests.bindings.quiet import (
+    ENDING,
+    Sluggish,
+    Spurious,
     Sweeps,
     Watched,
+    accept_as,
     assert_rests,
     connections,
     driver_of,
+    interest,
     out_of_files,
     refuse,
 )
-from tests.bindings.raw import connected, raw_peer
+from tests.bindings.raw import connected, raw_peer, tls_peer
 
 pytestmark = [
     pytest.mark.anyio,
@@ -34,19 +38,6 @@ pytestmark = [
 @pytest.fixture
 def app() -> App:
     return App()
-
-
-def accept_as(monkeypatch: pytest.MonkeyPatch, kind: type[socket.socket]) -> None:
-    """Let every accepted socket be of this class."""
-    accepted = SelectorDriver.accepted
-
-    def wrapped(driver: SelectorDriver, sock: socket.socket, peer: object) -> None:
-        timeout = sock.gettimeout()
-        sock = kind(fileno=sock.detach())
-        sock.settimeout(timeout)
-        accepted(driver, sock, peer)
-
-    monkeypatch.setattr(SelectorDriver, "accepted", wrapped)
 
 
 # --- what the runtime watches ------------------------------------------------------------------
@@ -106,26 +97,79 @@ async def test_a_number_is_not_given_to_another_socket_within_a_sweep(
             sock.close()
 
 
+@pytest.mark.parametrize("tls", [False, True])
 async def test_readable_was_a_mistake(
-    stack: Stack, app: App, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, app: App, monkeypatch: pytest.MonkeyPatch, tls: bool
 ) -> None:
-    class Spurious(socket.socket):
-        """epoll(7) allows it."""
-
-        mistakes = 2
-
-        def recv(self, *args: Any) -> bytes:
-            if self.mistakes:
-                self.mistakes -= 1
-                raise BlockingIOError
-            return super().recv(*args)
-
     accept_as(monkeypatch, Spurious)
-    async with stack.serve(app.pipeline) as server, raw_peer(server.addresses[0]) as peer:
+    trusted = certificates()
+    options = {"tls": trusted.server} if tls else {}
+    async with (
+        stack.serve(app.pipeline, **options) as server,
+        tls_peer(server.addresses[0], trusted.client)
+        if tls
+        else raw_peer(server.addresses[0]) as peer,
+    ):
         assert (await peer.ask(get("/inline"))).status == 200
         (one,) = connections(server)
         assert isinstance(one.sock, Spurious)
         assert one.sock.mistakes == 0
+        one.sock.mistakes = 1
+        assert (await peer.ask(get("/inline"))).status == 200
+        assert one.sock.mistakes == 0
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_system_that_takes_little_or_nothing(
+    stack: Stack, app: App, monkeypatch: pytest.MonkeyPatch, tls: bool
+) -> None:
+    accept_as(monkeypatch, Sluggish)
+    trusted = certificates()
+    options = {"tls": trusted.server} if tls else {}
+    async with (
+        stack.serve(app.pipeline, **options) as server,
+        tls_peer(server.addresses[0], trusted.client)
+        if tls
+        else raw_peer(server.addresses[0]) as peer,
+    ):
+        for size in (0, 1_000, 100_000):
+            body = b"x" * size
+            assert (await peer.ask(post("/echo", body))).body == body
+
+
+async def test_an_event_that_came_too_late_is_none(stack: Stack, app: App) -> None:
+    """Another's turn in the same sweep may have changed what a socket is watched for."""
+    async with (
+        stack.serve(app.pipeline, limits=Limits(read_ahead=1_000)) as server,
+        raw_peer(server.addresses[0]) as peer,
+    ):
+        await peer.send(get("/wait"))
+        await app.started.wait()
+        await peer.send(b"x" * 5_000)
+        await until(lambda: interest(server) == ENDING)
+        (one,) = connections(server)
+        one.ready(select.EPOLLIN)
+        assert not one.closed
+        assert app.log == []
+
+
+async def test_what_is_closed_twice_takes_nothing_from_its_number(stack: Stack, app: App) -> None:
+    async with stack.serve(app.pipeline) as server:
+        async with raw_peer(server.addresses[0]) as peer:
+            await peer.ask(get("/inline"))
+            (one,) = connections(server)
+            one.end(reset=True)
+        async with raw_peer(server.addresses[0]) as peer:
+            await peer.ask(get("/inline"))
+            (other,) = connections(server)
+            other.fd, number = one.fd, other.fd  # as if it had got the number
+            driver_of(server)._watched = {one.fd: other}
+            one.end()
+            one.discard()
+            assert connections(server) == [other]
+            other.fd = number
+            driver_of(server)._watched = {number: other}
+            assert (await peer.ask(get("/inline"))).status == 200
 
 
 async def test_a_peer_that_sends_without_end_leaves_the_others_their_turns(
