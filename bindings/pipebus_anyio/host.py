@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 import anyio
 import anyio.lowlevel
 
-from pipebus.engine.actions import Cancel, Drained, Flush, Report, Run, Upload, Wake
+from pipebus.engine.actions import Cancel, Drained, Flush, Report, Run, StopAccepting, Upload, Wake
 from pipebus.engine.calls import Call
 from pipebus.engine.engine import Engine
 from pipebus.engine.host import Start
@@ -154,6 +154,9 @@ class Host:
                     self._driver.abandon_connect(action)
                 elif isinstance(action, Report):
                     logger.error("%s", action.message, exc_info=action.error)
+                elif isinstance(action, StopAccepting):
+                    self._driver.stop_accepting()
+                    self._engine.drain(self.now())
                 else:
                     self._note_drained(action)
         finally:
@@ -240,9 +243,9 @@ class Host:
             answer.set_result(result)
         self.pump()
 
-    def drain(self) -> None:
-        """Begin the drain (`Limits.grace` bounds it); harmless when it has begun."""
-        self._engine.drain(self.now())
+    def leave(self) -> None:
+        """Begin the drain after `Limits.drain_delay`; harmless when that was said before."""
+        self._engine.leave(self.now())
         self.pump()
 
     def close(self) -> None:

@@ -92,10 +92,12 @@ class Server:
         raise LookupError(msg)
 
     def begin_drain(self) -> None:
-        """Stop accepting, finish what is in flight within `Limits.grace`, then close."""
+        """Stop accepting, finish what is in flight within `Limits.grace`, then close.
+
+        Before that `/readyz` says 503 for `Limits.drain_delay`, and all is served as ever.
+        """
         self.draining = True
-        self.driver.stop_accepting()
-        self._host.drain()
+        self._host.leave()
 
     async def wait_drained(self) -> None:
         """Wait until a drain is over."""

@@ -95,7 +95,7 @@ def supervise(arguments: Sequence[str], options: ServingOptions, limits: Limits)
     supervisor = Supervisor(
         [sys.executable, "-m", "pipebus_cli", *arguments],
         sockets,
-        grace=limits.grace,
+        grace=limits.drain_delay + limits.grace,
         started=lambda text: print(text, flush=True),
     )
     status = supervisor.run()

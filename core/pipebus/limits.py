@@ -30,6 +30,7 @@ def _check(limits: object) -> None:
 
 _MAY_BE_ZERO: Final = frozenset(
     {
+        "drain_delay",
         "grace",
         "half_close_grace",
         "idle_grace",
@@ -50,6 +51,17 @@ class Limits:
     """Open connections; one more is answered 503 and closed."""
     max_in_flight: int = 1_000
     """Requests dispatched and not yet answered (a stream counts to its end); beyond: 503."""
+    max_connections_per_client: int | None = None
+    """Open connections of one address (IPv6: of one /64); one more is answered 503 and closed."""
+    max_in_flight_per_client: int | None = None
+    """Likewise requests, of the address behind trusted proxies; beyond: 503."""
+    max_loop_lag: float | None = None
+    """How late the event loop may be, in seconds, before new requests are answered 503.
+
+    None (default): however late. A few times a request's own time keeps those fast that are let in.
+    """
+    rate_limit_keys: int = 100_000
+    """Clients that a rate limit tells apart; further ones share what one of them may do."""
     max_buffered: int = 256 * MIB
     """Request bodies held over all connections, those in queues included."""
     buffered_wait: float = 5.0
@@ -86,6 +98,10 @@ class Limits:
     """After an error answer: how long input is read and thrown away before the close."""
 
     # shutdown
+    drain_delay: float = 0.0
+    """How long `/readyz` says 503, and all is served as ever, before a drain begins on SIGTERM.
+
+    It gives whoever balances load the time to look elsewhere."""
     grace: float = 30.0
     """How long a drain waits for requests in flight and for lossless queues."""
     idle_grace: float = 0.25

@@ -6,10 +6,13 @@ from pipebus.limits import ClientLimits, Limits, Timeouts
 
 ALL = [(kind, field.name) for kind in (Limits, Timeouts, ClientLimits) for field in fields(kind)]
 MAY_BE_ZERO = {
-    "grace", "half_close_grace", "idle_grace", "linger_timeout", "retry_after",
+    "drain_delay", "grace", "half_close_grace", "idle_grace", "linger_timeout", "retry_after",
     "max_idle_per_origin", "max_body",
 }  # fmt: skip
-MAY_BE_NONE = {"max_body", "stream_idle", "connect", "write", "read", "pool", "total"}
+MAY_BE_NONE = {
+    "max_body", "max_connections_per_client", "max_in_flight_per_client", "max_loop_lag",
+    "stream_idle", "connect", "write", "read", "pool", "total",
+}  # fmt: skip
 
 
 def test_defaults_are_valid() -> None:

@@ -60,6 +60,10 @@ class Report(msgspec.Struct):
     error: BaseException
 
 
+class StopAccepting(msgspec.Struct):
+    """`Limits.drain_delay` is over: take what the backlog holds, then call `Engine.drain`."""
+
+
 class Drained(msgspec.Struct):
     """The drain is over: nothing is left, or `grace` has ended and the rest was cut."""
 
@@ -76,5 +80,15 @@ class OutgoingBody(msgspec.Struct):
 
 
 Action = (
-    Run | Upload | Cancel | Wake | Flush | Resolve | Connect | AbandonConnect | Report | Drained
+    Run
+    | Upload
+    | Cancel
+    | Wake
+    | Flush
+    | Resolve
+    | Connect
+    | AbandonConnect
+    | Report
+    | StopAccepting
+    | Drained
 )

@@ -8,7 +8,7 @@ from pipebus.bus.exchange import Exchange
 from pipebus.bus.publisher import Publisher
 from pipebus.bus.responders import Responder
 from pipebus.bus.subscription import Subscription
-from pipebus.engine.actions import Action, Drained, Flush, Wake
+from pipebus.engine.actions import Action, Drained, Flush, StopAccepting, Wake
 from pipebus.engine.bus_calls import BusCalls
 from pipebus.engine.calls import HttpCall, Outbox, ReadCall, RequestCall
 from pipebus.engine.handlers import Handlers
@@ -59,7 +59,8 @@ class Assembly:
         self._outbox = Outbox(self.timers, Wake)
         self.actions: deque[Action] = self._outbox.actions
         """What `next_action` returns first, for who asks often."""
-        self._drain = Drain(limits.grace, limits.linger_timeout)
+        self._drain = Drain(limits.grace, limits.linger_timeout, delay=limits.drain_delay)
+        self._drain.on_left = self._stop_accepting
         self.dispatch: Dispatch = Dispatch(
             self.bus,
             wire_routes(pipeline, self.bus, limits),
@@ -122,6 +123,15 @@ class Assembly:
     def uploads(self) -> int:
         """How many bodies of outgoing requests are being sent."""
         return self._outgoing.uploads
+
+    def leave(self, now: float) -> None:
+        """Say that the end is near: unready at once, `StopAccepting` after `Limits.drain_delay`."""
+        self._drain.leave(now)
+        self.timers.watch(self._drain)
+        self._settle(now)
+
+    def _stop_accepting(self) -> None:
+        self.actions.append(StopAccepting())
 
     def drain(self, now: float) -> None:
         """Finish what is in flight within `Limits.grace`, then cut the rest; ends in `Drained`."""

@@ -13,6 +13,7 @@ from pipebus.engine.actions import (
     OutgoingBody,
     Report,
     Run,
+    StopAccepting,
     Upload,
     Wake,
 )
@@ -176,6 +177,9 @@ class Node:
             action.task = self.spawn("upload", self._upload(action), self._note_end)
         elif isinstance(action, Report):
             self.reports.append(action)
+        elif isinstance(action, StopAccepting):
+            self.network.close_listeners(self)
+            self.engine.drain(self.now())
         elif isinstance(action, Drained):
             self.drained = True
         elif isinstance(action, Resolve):

@@ -164,11 +164,11 @@ class Simulation:
 
         What is open afterwards is cut, as the end of a process does; client and upstreams go, too.
         """
-        self.network.close_listeners(self.server)
-        self.engine.drain(self.world.now)
+        self.engine.leave(self.world.now)
         self.server.pump()
         limits = self.engine.limits
-        self.run_until(lambda: self.server.drained, limits.grace + limits.linger_timeout + 1.0)
+        longest = limits.drain_delay + limits.grace + limits.linger_timeout + 1.0
+        self.run_until(lambda: self.server.drained, longest)
         self.network.cut(self.server)
         for node in (self.client, *self._upstreams):
             node.engine.close(self.world.now)

@@ -72,3 +72,44 @@ def test_a_cut_needs_no_begin() -> None:
     drain = Drain(grace=30.0, linger=2.0)
     drain.cut(1.0)
     assert drain.drained
+
+
+def test_it_is_announced_before_it_begins() -> None:
+    left: list[str] = []
+    drain = Drain(grace=30.0, linger=2.0, delay=5.0)
+    drain.on_left = lambda: left.append("left")
+    drain.leave(100.0)
+    assert (drain.leaving, drain.state, drain.deadline) == (True, "serving", 105.0)
+    assert drain.deadline_reason == "drain_delay"
+    drain.leave(104.0)  # said again: nothing new
+    drain.handle_timeout(104.9)
+    assert (left, drain.deadline) == ([], 105.0)
+    drain.handle_timeout(105.0)
+    assert (left, drain.state, drain.deadline) == (["left"], "serving", float("inf"))
+    assert drain.begin(105.0)
+    assert drain.deadline == 135.0
+
+
+def test_without_a_delay_it_is_left_at_once() -> None:
+    left: list[str] = []
+    drain = Drain(grace=30.0, linger=2.0)
+    drain.on_left = lambda: left.append("left")
+    drain.leave(100.0)
+    assert (left, drain.leaving, drain.state) == (["left"], True, "serving")
+
+
+def test_a_begun_or_cut_drain_is_leaving_too() -> None:
+    begun, cut = Drain(grace=30.0, linger=2.0, delay=5.0), Drain(grace=30.0, linger=2.0, delay=5.0)
+    begun.begin(100.0)
+    begun.leave(101.0)
+    assert (begun.leaving, begun.deadline) == (True, 130.0)
+    cut.leave(100.0)
+    cut.cut(101.0)
+    assert (cut.state, cut.deadline) == ("drained", float("inf"))
+
+
+def test_a_drain_that_begins_while_it_is_announced_does_not_wait() -> None:
+    drain = Drain(grace=30.0, linger=2.0, delay=5.0)
+    drain.leave(100.0)
+    assert drain.begin(101.0)
+    assert drain.deadline == 131.0

@@ -7,7 +7,7 @@ import pytest
 from pipebus.bus.event import Event
 from pipebus.engine.actions import Action, Report, Run
 from pipebus.engine.engine import Engine
-from pipebus.errors import StreamInterrupted
+from pipebus.errors import ConnectError, StreamInterrupted
 from pipebus.http.message import Request, StreamRequest
 from pipebus.http.response import Response
 from pipebus.limits import Limits
@@ -459,3 +459,22 @@ def _actions(engine: Engine) -> list[Action]:
     while (action := engine.next_action()) is not None:
         actions.append(action)
     return actions
+
+
+def test_all_is_served_as_ever_until_the_drain_delay_is_over() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.route("GET /")
+    def root(request: Request, ctx: InlineContext) -> Response:
+        return Response.text(str(ctx.draining))
+
+    with Simulation(pipeline, limits=Limits(drain_delay=5.0)) as app:
+        app.engine.leave(app.world.now)
+        app.server.pump()
+        app.advance(4.9)
+        answer = app.request("GET", "/")
+        assert (answer.text(), "connection" in answer.headers) == ("False", False)
+        app.advance(0.1 + app.engine.limits.idle_grace)
+        assert app.server.drained
+        with pytest.raises(ConnectError):
+            app.request("GET", "/")
