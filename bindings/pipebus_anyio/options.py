@@ -72,6 +72,13 @@ class ServeOptions(TypedDict, total=False):
     """What moves bytes; `"auto"` (default) is the fastest that the system supports."""
     unix_mode: int | None
     """Permissions of UNIX sockets; None (default): by the umask."""
+    admin: Bind | None
+    """Where `/livez`, `/readyz` and `/metrics` are served, without TLS; None (default): nowhere.
+
+    The grammar is that of `bind`. Everybody who can connect there is told everything.
+    """
+    health_routes: bool
+    """Serve `/livez` and `/readyz` at `bind`, too; False by default."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +94,8 @@ class Options:
     wire: str = "auto"
     driver: str = "auto"
     unix_mode: int | None = None
+    admin: Bind | None = None
+    health_routes: bool = False
 
     def new_wire(self) -> WireCodec:
         """Return the codec; raises `ValueError` for a name that is none, or is not installed."""

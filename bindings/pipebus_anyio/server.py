@@ -8,10 +8,12 @@ from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanag
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pipebus.engine.admin import admin_pipeline
 from pipebus.engine.engine import Engine
 from pipebus.engine.http_calls import TaskClient
 from pipebus.http.message import Address
 from pipebus.http.wire import WireCodec
+from pipebus.limits import Limits
 from pipebus.pipeline.client_protocol import HttpClientProtocol
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.bus import ServerBus
@@ -41,6 +43,8 @@ class Surroundings:
 
 REAL: Final = Surroundings()
 
+_ADMIN_LIMITS: Final = Limits(max_connections=100, max_body=0, grace=1.0)
+
 
 def _url(scheme: str, address: Address) -> str:
     if isinstance(address, str):
@@ -65,6 +69,8 @@ class Server:
         self.options = options
         self.addresses: list[Address] = []
         """Where it listens: `(host, port)`, or the path of a UNIX socket; ports as they are."""
+        self.admin_urls: list[str] = []
+        """Where the admin listener is, if there is one: each the base of its paths."""
         self.bus: ServerBus = ServerBus(host, engine)
         self.client: HttpClientProtocol = TaskClient(engine, host)
         """Outgoing HTTP calls, over the bus and the pool that handlers use."""
@@ -128,6 +134,7 @@ async def hosted(
                 limits=options.limits,
                 client_limits=options.client_limits,
                 timeouts=options.timeouts,
+                health_routes=options.health_routes,
             )
             driver = _new_driver(engine, runtime, options, surroundings.network)
             host = Host(engine, runtime, driver, wall=surroundings.wall)
@@ -188,6 +195,25 @@ async def serve(
     ):
         engine.start(state, host.now())
         server = Server(host, engine, driver, wire, options)
-        server.addresses = await driver.listen(options.bind)
-        yield server
-        await server.drain()
+        async with _admin(new_runtime, server, options):
+            server.addresses = await driver.listen(options.bind)
+            yield server
+            await server.drain()
+
+
+@asynccontextmanager
+async def _admin(
+    new_runtime: Callable[[], Runtime], server: Server, options: Options
+) -> AsyncIterator[None]:
+    """Serve what an operator asks, by an engine of its own: no load and no drain is in its way."""
+    if options.admin is None:
+        yield
+        return
+    own = Options(
+        bind=options.admin, limits=_ADMIN_LIMITS, wire=options.wire, driver=options.driver,
+        unix_mode=options.unix_mode,
+    )  # fmt: skip
+    pipeline = admin_pipeline(server.engine)
+    async with serve(new_runtime, pipeline, own) as admin:
+        server.admin_urls = admin.urls
+        yield

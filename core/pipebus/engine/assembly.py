@@ -11,7 +11,9 @@ from pipebus.bus.subscription import Subscription
 from pipebus.engine.actions import Action, Drained, Flush, StopAccepting, Wake
 from pipebus.engine.bus_calls import BusCalls
 from pipebus.engine.calls import HttpCall, Outbox, ReadCall, RequestCall
+from pipebus.engine.checks import Checks
 from pipebus.engine.handlers import Handlers
+from pipebus.engine.health_routes import health_pipeline
 from pipebus.engine.invocation import Invocation
 from pipebus.engine.outgoing import Outgoing
 from pipebus.engine.wiring import wire_responders, wire_routes, wire_subscribers
@@ -19,7 +21,8 @@ from pipebus.http.client import ClientCall, ClientConnection, HttpClient, Output
 from pipebus.http.client_events import CLIENT_REQUEST
 from pipebus.http.dispatch import Dispatch
 from pipebus.http.drain import Drain
-from pipebus.http.session import BodyStream, Session
+from pipebus.http.routes import Routes
+from pipebus.http.session import BodyStream, RouteTarget, Session
 from pipebus.http.wire import WireCodec
 from pipebus.limits import ClientLimits, Limits, Timeouts
 from pipebus.pipeline.declare import Pipeline
@@ -41,7 +44,9 @@ class Assembly:
         limits: Limits | None = None,
         client_limits: ClientLimits | None = None,
         timeouts: Timeouts | None = None,
+        health_routes: bool = False,
     ) -> None:
+        """`health_routes` adds `/livez` and `/readyz` to the pipeline's own routes."""
         limits = limits or Limits()
         self.limits = limits
         self.state: Any = None
@@ -61,9 +66,11 @@ class Assembly:
         """What `next_action` returns first, for who asks often."""
         self._drain = Drain(limits.grace, limits.linger_timeout, delay=limits.drain_delay)
         self._drain.on_left = self._stop_accepting
+        routes: Routes[RouteTarget] = Routes()
+        wire_routes(routes, pipeline, self.bus, limits)
         self.dispatch: Dispatch = Dispatch(
             self.bus,
-            wire_routes(pipeline, self.bus, limits),
+            routes,
             limits=limits,
             wire=wire,
             timers=self.timers,
@@ -75,6 +82,12 @@ class Assembly:
         self._handlers = Handlers(
             pipeline, self.bus, self.dispatch, self._outbox, limits, id_prefix
         )
+        self.checks: Checks = Checks(
+            pipeline.checks, self._handlers, self.bus, self._outbox, self._drain, id_prefix
+        )
+        """The health checks, for looking at: `ready`, `all`."""
+        if health_routes:
+            wire_routes(routes, health_pipeline(self.checks, details=False), self.bus, limits)
         self._outgoing = Outgoing(
             self.bus, self._calls, self.client, self._outbox, timeouts or Timeouts()
         )
@@ -98,6 +111,7 @@ class Assembly:
     def start(self, state: object, now: float) -> None:
         """Note what the lifespan yielded: `ctx.state` from now on."""
         self.state = state
+        self.checks.start(now)
         self._settle(now)
 
     def set_wall_clock(self, wall: float, now: float) -> None:
@@ -135,6 +149,7 @@ class Assembly:
 
     def drain(self, now: float) -> None:
         """Finish what is in flight within `Limits.grace`, then cut the rest; ends in `Drained`."""
+        self.checks.stop()
         self.dispatch.drain(now)
         self.client.drain(now)
         self._settle(now)
@@ -142,6 +157,7 @@ class Assembly:
     def close(self, now: float) -> None:
         """Cut everything at once: what is open is cancelled (shutdown), connections close."""
         if not self.draining:
+            self.checks.stop()
             self.dispatch.drain(now)
         self._drain.cut(now)
         self._settle(now)

@@ -1,7 +1,7 @@
 """The life of every call of a handler, from its `Run` to `ended`."""
 
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 from pipebus.bus.bus import Bus
 from pipebus.bus.exchange import Exchange
@@ -19,6 +19,22 @@ from pipebus.pipeline.declare import Pipeline, ResponderDecl, RouteDecl, Subscri
 _STOPPED = "the handler's task was cancelled from outside"
 
 
+class CheckEnds(Protocol):
+    """What the life of a health check is told to."""
+
+    def completed(self, invocation: Invocation, result: object, now: float) -> None:
+        """Take what a check returned."""
+        ...
+
+    def failed(self, invocation: Invocation, error: BaseException, now: float) -> None:
+        """Take what a check raised."""
+        ...
+
+    def ended(self, invocation: Invocation, now: float) -> None:
+        """Note that its task or thread is really gone."""
+        ...
+
+
 class Handlers:
     """Makes invocations of exchanges and events, and results of what comes back.
 
@@ -28,7 +44,7 @@ class Handlers:
 
     __slots__ = (
         "_bus", "_dispatch", "_limits", "_number", "_outbox", "_pipeline", "_prefix", "_rooms",
-        "_tap_budget", "_taps", "running",
+        "_tap_budget", "_taps", "checks", "running",
     )  # fmt: skip
 
     def __init__(
@@ -52,12 +68,15 @@ class Handlers:
         self._rooms: dict[Exchange, RoomCall] = {}
         self.running: dict[Invocation, None] = {}
         """Every invocation that has not ended."""
+        self.checks: CheckEnds
+        """Who is told of the ends of invocations of kind `check`."""
 
     def _id(self) -> str:
         self._number += 1
         return f"{self._prefix}{self._number}"
 
-    def _run(self, invocation: Invocation) -> None:
+    def run(self, invocation: Invocation) -> None:
+        """Have it run."""
         self.running[invocation] = None
         self._outbox.actions.append(Run(invocation))
 
@@ -100,7 +119,7 @@ class Handlers:
             return
         declared = subscription.owner
         assert isinstance(declared, SubscriberDecl)
-        self._run(
+        self.run(
             Invocation(
                 self._id(),
                 declared.kind,
@@ -151,6 +170,8 @@ class Handlers:
         exchange = invocation.exchange
         if exchange is None:
             invocation.state = "finished"
+            if invocation.kind == "check":
+                self.checks.completed(invocation, result, now)
         elif invocation.kind == "respond":
             invocation.state = "finished"
             self._bus.reply(exchange, result, now)
@@ -184,8 +205,7 @@ class Handlers:
         invocation.state = "finished"
         exchange = invocation.exchange
         if exchange is None:
-            self._bus.handler_error(error, invocation.cause, invocation.name, now)
-            self._report(invocation, error)
+            self._fail_unanswered(invocation, error, now)
             return
         if invocation.kind == "route" and exchange.outcome is None:
             handler = self._pipeline.error_handler(type(error))
@@ -195,7 +215,7 @@ class Handlers:
                     exchange.request, exchange=exchange,
                 )  # fmt: skip
                 exchange.invocation = answer
-                self._run(answer)
+                self.run(answer)
                 return
         told_so = exchange.outcome is not None and isinstance(error, StreamInterrupted)
         if (
@@ -205,6 +225,14 @@ class Handlers:
         ):
             self._report(invocation, error)
         self._bus.fail(exchange, error, now)
+
+    def _fail_unanswered(self, invocation: Invocation, error: BaseException, now: float) -> None:
+        """Take the failure of one that answers nobody."""
+        if invocation.kind == "check":
+            self.checks.failed(invocation, error, now)
+            return
+        self._bus.handler_error(error, invocation.cause, invocation.name, now)
+        self._report(invocation, error)
 
     def _report(self, invocation: Invocation, error: BaseException) -> None:
         cause = invocation.cause
@@ -229,6 +257,8 @@ class Handlers:
             exchange.invocation = None  # no circle: the body is let go of without the collector
         subscription = invocation.subscription
         if subscription is None:
+            if exchange is None:
+                self.checks.ended(invocation, now)
             return
         subscription.runner = None
         if subscription.kind == "tap":
@@ -242,10 +272,11 @@ class Handlers:
         if invocation.cancelled or (exchange is not None and exchange.outcome is not None):
             return
         error = RuntimeError(_STOPPED)
-        self._report(invocation, error)
         if exchange is None:
-            self._bus.handler_error(error, invocation.cause, invocation.name, now)
-        elif invocation.state == "streaming":
+            self._fail_unanswered(invocation, error, now)
+            return
+        self._report(invocation, error)
+        if invocation.state == "streaming":
             self._dispatch.stream_failed(exchange, error, now)
         else:
             self._bus.fail(exchange, error, now)

@@ -10,7 +10,7 @@ from pipebus.bus.subscription import Subscription
 from pipebus.limits import INFINITY
 from pipebus.pipeline.handlers import Handler, Mode
 
-Kind = Literal["route", "respond", "subscriber", "tap", "error"]
+Kind = Literal["route", "respond", "subscriber", "tap", "error", "check"]
 State = Literal["created", "running", "streaming", "finished", "ended"]
 
 OPEN: Final = frozenset({"created", "running", "streaming"})

@@ -21,9 +21,10 @@ def concurrency(declared: int | None, mode: Mode, limits: Limits) -> int:
     return limits.thread_concurrency if mode == "thread" else 1
 
 
-def wire_routes(pipeline: Pipeline[Any], bus: Bus, limits: Limits) -> Routes[RouteTarget]:
+def wire_routes(
+    routes: Routes[RouteTarget], pipeline: Pipeline[Any], bus: Bus, limits: Limits
+) -> None:
     """Give each route a group of its own; raises `RegistrationError` for routes in conflict."""
-    routes: Routes[RouteTarget] = Routes()
     for declared in pipeline.routes:
         group = bus.group(
             declared.pattern, name=declared.handler.name, queue_size=declared.queue, routed=False
@@ -42,7 +43,6 @@ def wire_routes(pipeline: Pipeline[Any], bus: Bus, limits: Limits) -> Routes[Rou
                 handler=declared,
             ),
         )
-    return routes
 
 
 def wire_responders(pipeline: Pipeline[Any], bus: Bus, limits: Limits) -> dict[str, Group]:

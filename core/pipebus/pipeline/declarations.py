@@ -1,5 +1,6 @@
 """Declarations: a route, a responder, a subscriber or a tap, each with its handler."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -20,6 +21,7 @@ class Inherit(Enum):
 
 
 INHERIT: Final = Inherit.INHERIT
+_CHECK_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,100}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,27 @@ class SubscriberDecl:
         if self.overflow not in get_args(Overflow):
             msg = f"{role}: overflow must be one of {get_args(Overflow)}, not {self.overflow!r}"
             raise RegistrationError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckDecl:
+    """A health check: it runs in the background, and readiness waits for it."""
+
+    name: str
+    handler: Handler
+    interval: float = 10.0
+    """Seconds from the end of one run to the next."""
+    timeout: float = 5.0
+    """Seconds until a run is given up, and has failed."""
+
+    def __post_init__(self) -> None:
+        if not _CHECK_NAME.fullmatch(self.name):
+            msg = f"a health check's name is made of a-z, A-Z, 0-9, _ . and -, not {self.name!r}"
+            raise RegistrationError(msg)
+        for field, value in (("interval", self.interval), ("timeout", self.timeout)):
+            if not value > 0:
+                msg = f"check {self.name!r}: {field} must be more than 0 seconds, not {value!r}"
+                raise RegistrationError(msg)
 
 
 def _check_calls(

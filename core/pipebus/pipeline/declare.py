@@ -12,22 +12,25 @@ from pipebus.http.response import Response
 from pipebus.http.route_pattern import with_prefix
 from pipebus.http.routes import Routes
 from pipebus.pipeline.declarations import INHERIT as INHERIT
+from pipebus.pipeline.declarations import CheckDecl as CheckDecl
 from pipebus.pipeline.declarations import Inherit as Inherit
 from pipebus.pipeline.declarations import Overflow as Overflow
 from pipebus.pipeline.declarations import ResponderDecl as ResponderDecl
 from pipebus.pipeline.declarations import RouteDecl as RouteDecl
 from pipebus.pipeline.declarations import SubscriberDecl as SubscriberDecl
 from pipebus.pipeline.decorators import (
+    CheckDecorator,
     Decorator,
     E,
     ErrorDecorator,
     S,
     TaskDecorator,
+    ThreadCheckDecorator,
     ThreadDecorator,
 )
 from pipebus.pipeline.handlers import Handler as Handler
 from pipebus.pipeline.handlers import Mode as Mode
-from pipebus.pipeline.handlers import inspect_handler
+from pipebus.pipeline.handlers import inspect_check, inspect_handler
 
 
 class Pipeline(Generic[S]):
@@ -38,8 +41,8 @@ class Pipeline(Generic[S]):
     is `ctx.state`.
 
     Declaring is done by decorators that return the function unchanged: `route`, `respond`,
-    `subscribe`, `tap`, `on_error`; `include` takes over another pipeline. The outcome is data:
-    `routes`, `responders`, `subscribers`, `error_handlers`.
+    `subscribe`, `tap`, `on_error`, `check`; `include` takes over another pipeline. The outcome is
+    data: `routes`, `responders`, `subscribers`, `error_handlers`, `checks`.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Pipeline(Generic[S]):
         self.responders: list[ResponderDecl] = []
         self.subscribers: list[SubscriberDecl] = []
         self.error_handlers: dict[type[Exception], Handler] = {}
+        self.checks: dict[str, CheckDecl] = {}
         self._table: Routes[RouteDecl] = Routes()
 
     @overload
@@ -254,6 +258,37 @@ class Pipeline(Generic[S]):
 
         return declare
 
+    @overload
+    def check(
+        self,
+        name: str,
+        *,
+        interval: float = 10.0,
+        timeout: float = 5.0,
+        thread: Literal[False] = False,
+    ) -> CheckDecorator[S]: ...
+    @overload
+    def check(
+        self, name: str, *, interval: float = 10.0, timeout: float = 5.0, thread: Literal[True]
+    ) -> ThreadCheckDecorator[S]: ...
+    def check(
+        self, name: str, *, interval: float = 10.0, timeout: float = 5.0, thread: bool = False
+    ) -> Any:
+        """Declare a health check: `/readyz` is 200 while all of them pass.
+
+        It runs in the background, first at the start and then `interval` seconds after its last
+        end; who asks is answered by what it found last. It fails by an exception, by returning
+        False, or by taking more than `timeout` seconds. It is given the context of its kind
+        (`Context`, `InlineContext`; `thread=True`: `ThreadContext`), or nothing.
+        """
+
+        def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
+            handler = inspect_check(fn, f"check {name!r}", thread=thread)
+            self._add_check(CheckDecl(name, handler, interval, timeout))
+            return fn
+
+        return declare
+
     def error_handler(self, kind: type[BaseException]) -> Handler | None:
         """Return the error handler for an exception's class, the most specific one, or None."""
         for base in kind.__mro__:
@@ -284,6 +319,8 @@ class Pipeline(Generic[S]):
         self.subscribers += other.subscribers
         for kind, handler in other.error_handlers.items():
             self._add_error_handler(kind, handler)
+        for check in other.checks.values():
+            self._add_check(check)
 
     def _add_route(self, route: RouteDecl) -> None:
         self._table.add(route.pattern, route)
@@ -303,6 +340,12 @@ class Pipeline(Generic[S]):
         known = self.error_handlers.setdefault(kind, handler)
         if known is not handler:
             msg = f"{known.name} and {handler.name} both handle {kind.__qualname__}"
+            raise RegistrationError(msg)
+
+    def _add_check(self, check: CheckDecl) -> None:
+        known = self.checks.setdefault(check.name, check)
+        if known is not check:
+            msg = f"{known.handler.name} and {check.handler.name} are both check {check.name!r}"
             raise RegistrationError(msg)
 
     def _listen(

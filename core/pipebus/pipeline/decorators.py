@@ -65,6 +65,36 @@ class ThreadDecorator(Protocol[M, R, S]):
     ) -> Callable[[M, ThreadContext[S]], R]: ...
 
 
+class CheckDecorator(Protocol[S]):
+    """Takes a health check: `async def` or `def`, with its context or without."""
+
+    @overload
+    def __call__(
+        self, fn: Callable[[], Awaitable[object]], /
+    ) -> Callable[[], Awaitable[object]]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[Context[S]], Awaitable[object]], /
+    ) -> Callable[[Context[S]], Awaitable[object]]: ...
+    @overload
+    def __call__(self, fn: Callable[[], object], /) -> Callable[[], object]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[InlineContext[S]], object], /
+    ) -> Callable[[InlineContext[S]], object]: ...
+
+
+class ThreadCheckDecorator(Protocol[S]):
+    """Takes a health check, a `def` that runs in a worker thread, with its context or without."""
+
+    @overload
+    def __call__(self, fn: Callable[[], object], /) -> Callable[[], object]: ...
+    @overload
+    def __call__(
+        self, fn: Callable[[ThreadContext[S]], object], /
+    ) -> Callable[[ThreadContext[S]], object]: ...
+
+
 class ErrorDecorator(Protocol[E]):
     """Takes `def` or `async def`: the exception and the request in, a `Response` out."""
 

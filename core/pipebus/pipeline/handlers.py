@@ -45,23 +45,44 @@ def inspect_handler(
     context; one with a default is left alone. With `context=False` it takes just two, which are
     the role's own (an error handler's exception and request).
     """
-    function = _function(fn, role)
-    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-        _refuse(fn, role, "it yields (to stream a body, return Response.stream(...))")
-    mode: Mode = "thread" if thread else "inline"
-    if inspect.iscoroutinefunction(function):
-        if thread:
-            _refuse(fn, role, "thread=True runs a plain def, and this is an async def")
-        mode = "task"
-    required = _count_required(fn, role)
+    mode = _mode(fn, role, thread=thread)
+    required, takes = _count_parameters(fn, role)
+    if not takes:
+        _refuse(fn, role, "it takes 1 or 2 positional parameters, not 0")
     if not context:
         if required != 2:
             _refuse(fn, role, f"it takes 2 positional parameters, not {required}")
     elif required > 2:
         _refuse(fn, role, f"it takes 1 or 2 positional parameters, not {required}")
     elif required == 2:
-        _check_context(fn, function, role, mode)
+        _check_context(fn, _function(fn, role), role, mode, 1)
     return Handler(fn, mode, context and required == 2, name_of(fn))
+
+
+def inspect_check(fn: Callable[..., Any], role: str, *, thread: bool = False) -> Handler:
+    """Read off how a health check runs: as `inspect_handler`, but its one parameter is the context.
+
+    What is returned is called with an event, which the check does not see, and the context.
+    """
+    mode = _mode(fn, role, thread=thread)
+    required = _count_parameters(fn, role)[0]
+    if required > 1:
+        _refuse(fn, role, f"it takes the context and no more, not {required} positional parameters")
+    if required == 1:
+        _check_context(fn, _function(fn, role), role, mode, 0)
+        return Handler(lambda _, ctx: fn(ctx), mode, True, name_of(fn))
+    return Handler(lambda _: fn(), mode, False, name_of(fn))
+
+
+def _mode(fn: Callable[..., Any], role: str, *, thread: bool) -> Mode:
+    function = _function(fn, role)
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        _refuse(fn, role, "it yields (to stream a body, return Response.stream(...))")
+    if not inspect.iscoroutinefunction(function):
+        return "thread" if thread else "inline"
+    if thread:
+        _refuse(fn, role, "thread=True runs a plain def, and this is an async def")
+    return "task"
 
 
 def _function(fn: Callable[..., Any], role: str) -> Callable[..., Any]:
@@ -81,7 +102,8 @@ def _without_partials(fn: Any) -> Any:
     return fn
 
 
-def _count_required(fn: Callable[..., Any], role: str) -> int:
+def _count_parameters(fn: Callable[..., Any], role: str) -> tuple[int, int]:
+    """Return how many positional parameters it needs, and how many it has (`*args` is one)."""
     try:
         parameters = inspect.signature(fn).parameters.values()
     except ValueError:
@@ -97,20 +119,18 @@ def _count_required(fn: Callable[..., Any], role: str) -> int:
             takes += 1
         elif parameter.kind is inspect.Parameter.KEYWORD_ONLY and not optional:
             _refuse(fn, role, f"nothing is passed for its parameter {parameter.name!r}")
-    if not takes:
-        _refuse(fn, role, "it takes 1 or 2 positional parameters, not 0")
-    return required
+    return required, takes
 
 
 def _check_context(
-    fn: Callable[..., Any], function: Callable[..., Any], role: str, mode: Mode
+    fn: Callable[..., Any], function: Callable[..., Any], role: str, mode: Mode, index: int
 ) -> None:
-    """Refuse a second parameter that is annotated as the context of another mode."""
+    """Refuse a parameter that is annotated as the context of another mode."""
     name = [
         parameter.name
         for parameter in inspect.signature(fn).parameters.values()
         if parameter.kind in _POSITIONAL
-    ][1]
+    ][index]
     try:
         annotation = get_type_hints(function).get(name)
     except (NameError, AttributeError, TypeError, SyntaxError):

@@ -89,12 +89,13 @@ class Simulation:
         wire: WireCodec | None = None,
         faults: Faults | None = None,
         wall: float = 1_700_000_000.0,
+        health_routes: bool = False,
         record: bool = True,
         check: bool = True,
     ) -> None:
         """`wall`: what the server's calendar says at first, in seconds since the epoch (UTC).
 
-        `record=False` keeps no `events`: for long runs.
+        `record=False` keeps no `events`: for long runs. The other options are those of `serve`.
         """
         self.world: World = World()
         self.network: Network = Network(self.world, faults)
@@ -112,6 +113,7 @@ class Simulation:
             limits=limits,
             client_limits=client_limits,
             timeouts=timeouts,
+            health_routes=health_routes,
         )
         self.server: Node = Node("server", self.engine, self.world, self.network)
         self.client: Node = Node(

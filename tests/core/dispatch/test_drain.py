@@ -113,3 +113,9 @@ def test_a_drain_that_begins_while_it_is_announced_does_not_wait() -> None:
     drain.leave(100.0)
     assert drain.begin(101.0)
     assert drain.deadline == 131.0
+
+
+def test_it_may_be_announced_to_nobody() -> None:
+    drain = Drain(grace=30.0, linger=2.0)
+    drain.leave(100.0)
+    assert (drain.leaving, drain.state) == (True, "serving")
