@@ -89,10 +89,8 @@ class Handlers:
         declared = responder.handler
         event = exchange.request
         if isinstance(declared, RouteDecl):
-            self._number = number = self._number + 1
             invocation = Invocation(
-                f"{self._prefix}{number}", "route", declared.handler, (event.data,), event,
-                exchange, responder,
+                self._id(), "route", declared.handler, (event.data,), event, exchange, responder,
             )  # fmt: skip
         else:
             assert isinstance(declared, ResponderDecl)
@@ -103,8 +101,7 @@ class Handlers:
                 exchange.deadline = now + declared.timeout
                 self._outbox.timers.watch(exchange)
         exchange.invocation = invocation
-        self.running[invocation] = None
-        self._outbox.actions.append(Run(invocation))
+        self.run(invocation)
 
     def ready(self, subscription: Subscription, now: float) -> None:
         """Run a declared subscriber for its next event, now, or a tap after the sweep's writes."""
@@ -248,10 +245,7 @@ class Handlers:
         if invocation.state in OPEN:
             self._stopped(invocation, now)
         invocation.state = "ended"
-        responder = invocation.responder
-        if responder is not None:
-            invocation.responder = None
-            self._bus.released(responder, now)
+        self._release(invocation, now)
         exchange = invocation.exchange
         if exchange is not None and exchange.invocation is invocation:
             exchange.invocation = None  # no circle: the body is let go of without the collector
