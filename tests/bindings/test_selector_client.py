@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+from pipebus.engine.engine import Engine
 from pipebus.errors import ConnectError, ConnectTimeout
 from pipebus.limits import Timeouts
 from pipebus_anyio import attempt
@@ -184,12 +185,19 @@ async def test_a_socket_that_cannot_be_made_or_set_up(
 async def test_a_fault_in_an_attempt_is_said_and_fails_its_call(
     stack: Stack, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fault(*_: object) -> None:
-        raise LookupError("a fault")
+    class Faulty:
+        def __init__(self, engine: Engine) -> None:
+            self.engine = engine
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.engine, name)
+
+        def connected(self, *_: object) -> None:
+            raise LookupError("a fault")
 
     async with upstream() as (port, accept), stack.client() as client:
         with monkeypatch.context() as patch:
-            patch.setattr(client._engine, "connected", fault)
+            patch.setattr(driver_of(client), "engine", Faulty(client._engine))
             with pytest.raises(ConnectError):
                 await client.get(f"http://127.0.0.1:{port}/")
         assert driver_of(client)._watched == {}

@@ -10,7 +10,6 @@ from pipebus.errors import RemoteProtocolError
 from pipebus.http.server_connection import ServerConnection
 from pipebus.http.server_events import Done
 from pipebus.http.wire import RawHeaders, RequestHead, ResponseHead
-from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import Limits
 from tests.core.http.server_kit import CHUNKED, EXPECT, GET, OLD, OLD_KEPT, POST, TEXT, Rig
 
@@ -136,10 +135,10 @@ def test_a_head_that_can_pass_a_limit_is_not_taken(limits: Limits) -> None:
     assert rig.conn.look_at_whole(longer) is None
 
 
-class Refusing(H11Codec):
+class Refusing:
     """A codec that is stricter than the checks before it."""
 
-    __slots__ = ()
+    name = "refusing"
 
     def parse_request_head(self, data: bytes, /) -> RequestHead:
         raise RemoteProtocolError("refused", 400)

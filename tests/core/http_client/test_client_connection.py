@@ -6,7 +6,7 @@ from pipebus.errors import LocalProtocolError, RemoteProtocolError, UpstreamProt
 from pipebus.http.client_connection import ClientConnection
 from pipebus.http.client_request import ClientRequest
 from pipebus.http.server_events import Close
-from pipebus.http.wire import ResponseHead
+from pipebus.http.wire import RequestHead, ResponseHead
 from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import INFINITY, ClientLimits, Timeouts
 from tests.core.http_client.world import NO_TIMEOUTS, OK, World
@@ -45,8 +45,13 @@ def test_a_body_that_has_ended_is_over() -> None:
     assert conn.data_to_send() == before
 
 
-class Refusing(H11Codec):
+class Refusing:
     """Takes no response."""
+
+    name = "refusing"
+
+    def parse_request_head(self, data: bytes, /) -> RequestHead:
+        raise AssertionError("a client reads no request")
 
     def parse_response_head(self, data: bytes, /) -> ResponseHead:
         raise RemoteProtocolError("not for me")
