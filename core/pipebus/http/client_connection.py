@@ -59,8 +59,8 @@ class ClientConnection(RequestSender):
     """
 
     __slots__ = (
-        "_events", "_expired", "_heads", "_informational", "_peer_keeps", "_reader", "_usual_head",
-        "_wire", "idle_since", "noted", "origin_key", "owner", "peer_gone", "token",
+        "_events", "_expired", "_heads", "_informational", "_peer_keeps", "_reader", "_wire",
+        "idle_since", "noted", "origin_key", "owner", "peer_gone", "token",
     )  # fmt: skip
 
     def __init__(
@@ -84,8 +84,6 @@ class ClientConnection(RequestSender):
         self._heads = HeadBuffer(
             max_head=limits.max_head, max_fields=limits.max_fields, max_request_line=None
         )
-        # A head of this size has not too many fields: a line takes 3 bytes at least.
-        self._usual_head = min(limits.max_head, 3 * limits.max_fields)
         self._events: deque[ConnectionEvent] = deque()
         self._reader: BodyReader | None = None
         self._informational = 0
@@ -124,15 +122,12 @@ class ClientConnection(RequestSender):
             self._cycle.state is not AWAITING
             or not self.handed_over
             or self.out.size
-            or self._heads.held
             or self._method == "HEAD"
         ):
             return None
-        end = data.find(b"\r\n\r\n") + 4
-        if end > self._usual_head:
-            limits = self._limits
-            if end > limits.max_head or data.count(b"\r\n", 0, end) > limits.max_fields + 2:
-                return None
+        end = self._heads.end_of_whole(data)
+        if not end:
+            return None
         raw = data[:end]
         length = usual_response_length(raw)
         if length < 0 or length != len(data) - end:

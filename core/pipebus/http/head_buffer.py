@@ -23,7 +23,7 @@ class HeadBuffer:
 
     __slots__ = (
         "_data", "_empty_lines", "_line_known", "_lines", "_max_fields", "_max_head", "_max_line",
-        "_requests", "_scanned", "_start", "held",
+        "_requests", "_scanned", "_small", "_start", "held",
     )  # fmt: skip
 
     def __init__(self, *, max_head: int, max_fields: int, max_request_line: int | None) -> None:
@@ -33,6 +33,8 @@ class HeadBuffer:
         self._max_fields = max_fields
         self._requests = max_request_line is not None
         self._max_line = max_head if max_request_line is None else max_request_line
+        # No head of this size passes a limit: a line takes 3 bytes at least.
+        self._small = min(max_head, 3 * max_fields, self._max_line + 1)
         # One piece is kept as it came; only a head that comes in several is put together.
         self._data: bytes | bytearray = b""
         self._start = 0
@@ -44,6 +46,19 @@ class HeadBuffer:
     def __len__(self) -> int:
         """Count the bytes that are held."""
         return self.held
+
+    def end_of_whole(self, data: bytes) -> int:
+        """Return where the head that `data` begins with ends, blank line included, unappended.
+
+        0 if it is not all of a head within the limits, or not the first bytes since the last one:
+        `append` it then.
+        """
+        if self._data:  # empty lines that were skipped, too: what counts them starts anew in _cut
+            return 0
+        end = data.find(b"\r\n\r\n") + 4
+        if end < 4 or (end > self._small and self._exceeds(data, 0, end)):
+            return 0
+        return end
 
     def append(self, data: bytes) -> None:
         """Add what was received."""
@@ -72,13 +87,7 @@ class HeadBuffer:
             self._check_partial()
             return None
         end += 4
-        size = end - start
-        # A line takes 3 bytes at least: most heads need no counting.
-        if (
-            size > self._max_head
-            or (size > 3 * self._max_fields and self._too_many(data.count(b"\r\n", start, end) - 1))
-            or (size > self._max_line + 1 and self._line_too_long())
-        ):
+        if end - start > self._small and self._exceeds(data, start, end):
             raise self._refusal(end)
         head = data[start:end]
         self._cut(end)
@@ -120,6 +129,18 @@ class HeadBuffer:
                 raise RemoteProtocolError("too many empty lines before a request")
         self._scanned = max(self._scanned, self._start)
         return self._start
+
+    def _exceeds(self, data: bytes | bytearray, start: int, end: int) -> bool:
+        """Tell whether a complete head passes a limit; one of `_small` bytes does not."""
+        size = end - start
+        return (
+            size > self._max_head
+            or self._too_many(data.count(b"\r\n", start, end) - 1)
+            or (
+                size > self._max_line + 1
+                and data.find(b"\r\n", start, start + self._max_line + 2) < 0
+            )
+        )
 
     def _too_many(self, lines: int) -> bool:
         return lines > self._max_fields + 1

@@ -36,15 +36,13 @@ class ServerConnection(RequestHalf):
     may still be called and does nothing.
     """
 
-    __slots__ = ("_clock", "_persists", "_read_ahead", "_usual_head")
+    __slots__ = ("_clock", "_persists", "_read_ahead")
 
     def __init__(self, limits: Limits, wire: WireCodec, clock: WallClock, now: float) -> None:
         """`now`: the time of accept; the head timeout runs, a TLS handshake included."""
         super().__init__(limits, wire, now)
         self._clock = clock
         self._read_ahead = limits.read_ahead
-        # No head of this size passes a limit; a line takes 3 bytes at least.
-        self._usual_head = min(limits.max_head, limits.max_request_line + 1, 3 * limits.max_fields)
         self._persists = False  # what the response's head said
 
     # --- the usual request, in one go ---
@@ -57,7 +55,6 @@ class ServerConnection(RequestHalf):
         """
         if (
             self._cycle.state is not cycle.IDLE
-            or self._heads.held
             or self._held
             or self._last
             or self._draining
@@ -65,9 +62,9 @@ class ServerConnection(RequestHalf):
             or self.wants_close is not NOT_CLOSING
         ):
             return None
-        end = data.find(b"\r\n\r\n") + 4
-        if not 3 < end <= self._usual_head:
-            return None  # no head, or one whose limits are to be looked at
+        end = self._heads.end_of_whole(data)
+        if not end:
+            return None
         head = data[:end]
         if usual_length(head) != len(data) - end:
             return None

@@ -85,6 +85,39 @@ def test_clear_forgets_a_head_half_seen() -> None:
     assert read(buffer, [HEAD]) == [HEAD]
 
 
+@pytest.mark.parametrize(
+    ("head", "whole"),
+    [
+        (HEAD, True),
+        (b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 5 + b"\r\n", True),
+        (b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 6 + b"\r\n", False),
+        (b"GET /" + b"a" * 26 + b" HTTP/1.1\r\n\r\n", True),  # a line of exactly 40
+        (b"GET /" + b"a" * 27 + b" HTTP/1.1\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\na:" + b"b" * 178 + b"\r\n\r\n", True),  # exactly 200
+        (b"GET / HTTP/1.1\r\na:" + b"b" * 179 + b"\r\n\r\n", False),
+        (HEAD[:-1], False),
+    ],
+)
+def test_a_head_that_is_looked_at_whole_is_one_that_would_be_cut(head: bytes, whole: bool) -> None:
+    buffer = requests()
+    end = buffer.end_of_whole(head + b"body")
+    assert end == (len(head) if whole else 0)
+    assert len(buffer) == 0
+    assert (read(buffer, [head]) == [head]) == whole
+
+
+def test_no_head_is_looked_at_behind_what_came_before_it() -> None:
+    buffer = requests()
+    buffer.append(b"\r\n")
+    assert buffer.next_head() is None
+    assert len(buffer) == 0
+    assert buffer.end_of_whole(HEAD) == 0  # the empty line is its own
+    assert read(buffer, [HEAD]) == [HEAD]
+    assert buffer.end_of_whole(HEAD) == len(HEAD)
+    buffer.append(b"G")
+    assert buffer.end_of_whole(HEAD) == 0
+
+
 def one_piece(data: bytes) -> list[bytes]:
     return [data]
 

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipebus.errors import RemoteProtocolError
+from pipebus.http.head_buffer import MAX_EMPTY_LINES
 from pipebus.http.server_connection import ServerConnection
 from pipebus.http.server_events import Done
 from pipebus.http.wire import RawHeaders, RequestHead, ResponseHead
@@ -124,15 +125,35 @@ def test_nothing_is_taken_behind_what_came_before() -> None:
 
 @pytest.mark.parametrize(
     "limits",
-    [Limits(max_head=len(GET)), Limits(max_request_line=len(GET) - 1), Limits(max_fields=10)],
+    [Limits(max_head=len(GET)), Limits(max_request_line=14), Limits(max_fields=1)],
     ids=["max_head", "max_request_line", "max_fields"],
 )
-def test_a_head_that_can_pass_a_limit_is_not_taken(limits: Limits) -> None:
-    assert len(GET) <= 30
+def test_a_head_over_a_limit_is_not_taken(limits: Limits) -> None:
     rig = Rig(limits)
     assert rig.conn.look_at_whole(GET) is not None
-    longer = GET.replace(b"/", b"/abcd")
+    longer = GET.replace(b"/ HTTP/1.1\r\n", b"/a HTTP/1.1\r\nb: c\r\n")
     assert rig.conn.look_at_whole(longer) is None
+    assert rig.feed(longer) in ([431], [414])
+
+
+def test_a_head_of_many_fields_is_taken() -> None:
+    rig = Rig(Limits())
+    fields = b"".join(b"x-field-%d: %b\r\n" % (number, b"x" * 400) for number in range(99))
+    assert take(rig, GET[:-2] + fields + b"\r\n") == b""
+
+
+def test_empty_lines_between_requests_do_not_add_up() -> None:
+    """Some clients send one behind each body (RFC 9112 section 2.2)."""
+    rig = Rig()
+    for _ in range(MAX_EMPTY_LINES + 1):
+        assert rig.feed(b"\r\n") == []
+        if take(rig, GET) is None:
+            assert rig.feed(GET) == ["head"]
+            rig.read()
+        rig.answer()
+        assert rig.events() == ["Done"]
+        rig.flush()
+        rig.conn.next_request(rig.now)
 
 
 class Refusing:
