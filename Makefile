@@ -5,10 +5,11 @@ JOBS ?= 2
 
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPILED := .compiled
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PACKAGES := pipebus pipebus_anyio pipebus_asyncio pipebus_trio pipebus_cli
 
-.PHONY: demo test check format lint walls types complete pytest coverage bench mutation docs clean
+.PHONY: demo test check format lint walls types complete pytest coverage compiled bench mutation docs clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -60,7 +61,13 @@ coverage: $(READY)
 	$(BIN)/coverage report --include='bindings/*' --format=total --fail-under=95 || { \
 		$(BIN)/coverage report --include='bindings/*'; exit 1; }
 
-bench: $(READY)
+# The core compiled by mypyc (docs/operations.md), in an environment of its own: its tests, and those of
+# the bindings, run on that wheel. tests/compiled.py proves it, and says which cannot.
+compiled: $(COMPILED)/.ready
+	$(COMPILED)/venv/bin/python -m pytest -p tests.compiled -o pythonpath=. -n $(JOBS) --dist loadfile \
+		$(or $(PYTEST_ARGS),tests/core tests/bindings)
+
+bench: $(READY) $(if $(findstring --compiled,$(BENCH_ARGS)),$(COMPILED)/.ready)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
 mutation: $(READY) $(VENV)/.ready-mutation
@@ -73,7 +80,7 @@ docs: $(READY)
 	done
 
 clean:
-	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(COMPILED) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	rm -rf .hypothesis .mutation .coverage .coverage.* benchmarks/.venv benchmarks/results/*.tmp
 	find core bindings tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -93,4 +100,14 @@ $(READY): pyproject.toml constraints.txt
 
 $(VENV)/.ready-mutation: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group mutation
+	@touch $@
+
+# The environment is that of the others, but for the editable install, in whose place the wheel comes.
+$(COMPILED)/.ready: pyproject.toml constraints.txt hatch_build.py $(shell find core bindings -name '*.py')
+	@command -v $${CC:-cc} > /dev/null || { \
+		echo "this needs a C compiler and the headers of Python (apt-get install gcc python3-dev)" >&2; exit 1; }
+	$(MAKE) --no-print-directory VENV=$(COMPILED)/venv $(COMPILED)/venv/.ready
+	rm -rf $(COMPILED)/dist
+	PIPEBUS_COMPILE=1 $(COMPILED)/venv/bin/python -m build --wheel --no-isolation --outdir $(COMPILED)/dist
+	$(COMPILED)/venv/bin/python -m pip install --quiet --no-deps --force-reinstall $(COMPILED)/dist/*.whl
 	@touch $@

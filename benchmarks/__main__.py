@@ -48,6 +48,7 @@ def prepared(options: argparse.Namespace) -> Setup:
         generator=options.generator or load.best_generator(),
         driver=options.driver,
         wire=options.wire,
+        compiled=environment.compiled() if options.compiled else None,
     )
 
 
@@ -89,6 +90,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=1, help="of one measurement")
     parser.add_argument("--driver", default="auto", help="of pipebus's rows")
     parser.add_argument("--wire", default="auto", help="of pipebus's rows that do not name one")
+    parser.add_argument(
+        "--compiled", action="store_true", help="our rows on the wheel of `make compiled`, too"
+    )
     parser.add_argument("--generator", choices=["wrk", "own"], help="default: wrk if there is one")
     parser.add_argument("--output", type=Path, help="directory; default: benchmarks/results")
     options = parser.parse_args(arguments)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 
 DEFAULT_ROUNDS: Final = 3
+COMPILED: Final = ", compiled"
+"""Ends the names of those of our rows that run on the wheel of `make compiled`."""
 
 Values = Mapping[str, float]
 """What one measurement found, in seconds and bytes; `failed` counts wrong or missing answers."""
@@ -29,6 +31,8 @@ class Setup:
     """`wrk`, or `own` for ours."""
     driver: str = "auto"
     wire: str = "auto"
+    compiled: Path | None = None
+    """The Python of an environment that has the compiled wheel; None: those rows are left out."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,11 @@ class Sample:
     values: Values
 
 
+def both_builds(*names: str) -> tuple[str, ...]:
+    """Return rows of ours and, behind each, the same one compiled."""
+    return tuple(name + built for name in names for built in ("", COMPILED))
+
+
 def chosen(case: Case, plan: Plan, missing: Iterable[str] = ()) -> tuple[list[str], list[Variant]]:
     """Return the contenders and the variants that a plan asks for; those `missing` left out."""
     contenders = case.quick_contenders if plan.quick and not plan.only else case.contenders
@@ -121,6 +130,8 @@ def turns(
 
 def run(case: Case, setup: Setup, plan: Plan, missing: Iterable[str] = ()) -> list[Sample]:
     """Run a case; empty if the plan leaves it no contender. Progress goes to stderr."""
+    if setup.compiled is None:
+        missing = [*missing, *(name for name in case.contenders if name.endswith(COMPILED))]
     contenders, variants = chosen(case, plan, missing)
     if not contenders or not variants:
         return []

@@ -15,6 +15,7 @@ from benchmarks.case import Setup
 
 HERE: Final = Path(__file__).parent
 VENV: Final = HERE / ".venv"
+COMPILED_VENV: Final = HERE.parent / ".compiled" / "venv"
 REQUIREMENTS: Final = HERE / "requirements.txt"
 
 
@@ -33,6 +34,14 @@ def ready() -> Path:
             check=True,
         )  # fmt: skip
         stamp.write_text(wanted)
+    return python
+
+
+def compiled() -> Path:
+    """Return the Python of the environment that `make compiled` makes; exit where there is none."""
+    python = COMPILED_VENV / "bin" / "python"
+    if not python.exists():
+        sys.exit(f"there is no {COMPILED_VENV}: run `make compiled` first")
     return python
 
 

@@ -4,10 +4,10 @@
 
 PART picks what has one of these in its name: parts of the core's own path (`core_path`), and
 servers, echoing 230 bytes over 64 connections. Everything runs under valgrind twice, once longer,
-and the difference counts. What the kernel does for it is not seen.
+and the difference counts. What the kernel does for it is not seen. After `make compiled` there are
+rows of that wheel, too.
 """
 
-import os
 import re
 import shutil
 import socket
@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from benchmarks import core_path, environment
-from benchmarks.case import Setup
+from benchmarks.case import COMPILED, Setup
 from benchmarks.load import Message
-from benchmarks.processes import ROOT
-from benchmarks.processes import environment as child_environment
+from benchmarks.processes import ROOT, python_for
 from benchmarks.servers import SERVERS, free_port, missing
 
 SHORT: Final = 640
@@ -53,32 +52,43 @@ def main() -> int:
     def picked(name: str) -> bool:
         return not sys.argv[1:] or any(part in name for part in sys.argv[1:])
 
-    for name in filter(picked, CORE):
-        show(name, [count_core(name, times) for times in (SHORT, LONG)])
-    setup = Setup(python=environment.ready(), measured_core=0, load_core=0)
+    compiled = environment.COMPILED_VENV / "bin" / "python"
+    setup = Setup(
+        python=environment.ready(),
+        measured_core=0,
+        load_core=0,
+        compiled=compiled if compiled.exists() else None,
+    )
+
+    def there(name: str) -> bool:
+        return name not in missing() and (setup.compiled is not None or COMPILED not in name)
+
+    for name in filter(there, filter(picked, (*CORE, *(name + COMPILED for name in CORE)))):
+        show(name, [count_core(name, setup, times) for times in (SHORT, LONG)])
     # Else the first run would compile what the second finds compiled.
     sources = (environment.VENV / "lib", *(ROOT / part for part in ("core", "bindings")))
     subprocess.run([setup.python, "-m", "compileall", "-qq", *sources], check=False)
-    for name in filter(picked, SERVERS):
-        if name not in missing():
-            show(name, [count_server(name, setup, times) for times in (SHORT, LONG)])
+    for name in filter(there, filter(picked, SERVERS)):
+        show(name, [count_server(name, setup, times) for times in (SHORT, LONG)])
     return 0
 
 
 def show(name: str, counts: Sequence[int]) -> None:
-    print(f"{name:<32}{(counts[1] - counts[0]) / (LONG - SHORT):>10,.0f}", flush=True)
+    print(f"{name:<40}{(counts[1] - counts[0]) / (LONG - SHORT):>10,.0f}", flush=True)
 
 
-def count_core(name: str, times: int) -> int:
-    command = [sys.executable, "-m", "benchmarks.instructions", "--child", name, str(times)]
-    with Counted(command, dict(os.environ)) as counted:
+def count_core(name: str, setup: Setup, times: int) -> int:
+    python, environ = python_for(setup, name)
+    how = ["--child", name.removesuffix(COMPILED), str(times)]
+    with Counted([str(python), "-m", "benchmarks.instructions", *how], environ) as counted:
         counted.process.wait()
     return counted.instructions
 
 
 def count_server(name: str, setup: Setup, times: int) -> int:
     port = free_port()
-    with Counted(SERVERS[name](setup, port), child_environment(setup.python)) as counted:
+    _, environ = python_for(setup, name)
+    with Counted(SERVERS[name](setup, port), environ) as counted:
         ask(port, times)
     return counted.instructions
 

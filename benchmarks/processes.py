@@ -9,6 +9,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.case import COMPILED, Setup
+
 ROOT: Final = Path(__file__).parents[1]
 TICKS: Final = os.sysconf("SC_CLK_TCK")
 DESCRIPTORS: Final = 16_384
@@ -19,6 +21,14 @@ def environment(python: Path) -> dict[str, str]:
     """Return the environment of a child that runs the code of this tree."""
     path = os.pathsep.join(str(ROOT / part) for part in ("core", "bindings"))
     return {"PATH": f"{python.parent}:{os.environ['PATH']}", "PYTHONPATH": path, "GOMAXPROCS": "1"}
+
+
+def python_for(setup: Setup, contender: str) -> tuple[Path, dict[str, str]]:
+    """Return what runs a contender: a Python and an environment."""
+    if setup.compiled is None or not contender.endswith(COMPILED):
+        return setup.python, environment(setup.python)
+    # Without a path to the sources: pipebus is what that environment has installed.
+    return setup.compiled, environment(setup.compiled) | {"PYTHONPATH": ""}
 
 
 def allow_descriptors() -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks import load
-from benchmarks.case import Measure, Setup, Values
+from benchmarks.case import COMPILED, Measure, Setup, Values
 from benchmarks.load import Message
-from benchmarks.processes import ROOT, Usage, environment, started
+from benchmarks.processes import ROOT, Usage, python_for, started
 
 STARTS_WITHIN: Final = 30.0
 WARM_UP: Final = 300
@@ -39,11 +39,12 @@ GO: Final = "go net/http"
 Command = Callable[[Setup, int], list[str]]
 
 
-def _pipebus(runtime: str, kind: str, wire: str = "") -> Command:
+def _pipebus(runtime: str, kind: str, wire: str = "", *, compiled: bool = False) -> Command:
     def command(setup: Setup, port: int) -> list[str]:
+        python = setup.compiled if compiled else setup.python
         module = "benchmarks.apps.pipebus_echo"
         how = [runtime, kind, setup.driver, wire or setup.wire, str(port)]
-        return [str(setup.python), "-m", module, *how]
+        return [str(python), "-m", module, *how]
 
     return command
 
@@ -76,8 +77,14 @@ SERVERS: Final[dict[str, Command]] = {
     TRIO_DEF: _pipebus("trio", "def"),
     ASYNCIO_ASYNC: _pipebus("asyncio", "async"),
     TRIO_ASYNC: _pipebus("trio", "async"),
+    ASYNCIO_DEF + COMPILED: _pipebus("asyncio", "def", compiled=True),
+    TRIO_DEF + COMPILED: _pipebus("trio", "def", compiled=True),
+    ASYNCIO_ASYNC + COMPILED: _pipebus("asyncio", "async", compiled=True),
+    TRIO_ASYNC + COMPILED: _pipebus("trio", "async", compiled=True),
     ASYNCIO_H11: _pipebus("asyncio", "def", "h11"),
     TRIO_H11: _pipebus("trio", "def", "h11"),
+    ASYNCIO_H11 + COMPILED: _pipebus("asyncio", "def", "h11", compiled=True),
+    TRIO_H11 + COMPILED: _pipebus("trio", "def", "h11", compiled=True),
     UVICORN: _module(f"{_UVICORN} --http httptools --loop uvloop"),
     UVICORN_H11: _module(f"{_UVICORN} --http h11 --loop asyncio"),
     HYPERCORN: _module(f"{_HYPERCORN} --worker-class asyncio"),
@@ -135,7 +142,8 @@ def running(name: str, setup: Setup, message: Message, warm_up: int = WARM_UP) -
     """Run a contender on its core until the end of the block."""
     port = free_port()
     command = SERVERS[name](setup, port)
-    with started(command, setup.measured_core, environment(setup.python)) as process:
+    _, environ = python_for(setup, name)
+    with started(command, setup.measured_core, environ) as process:
         wait_for(port, process)
         check(name, port, message, warm_up)
         # Not before it answers: a supervisor listens before it has its workers.

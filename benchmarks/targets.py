@@ -1,11 +1,11 @@
 """What the project set out to reach, as data, and what was measured of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Final, Literal
 
-from benchmarks.case import Sample
+from benchmarks.case import Sample, both_builds
 from benchmarks.cases import bus, client, echo, large
 from benchmarks.servers import (
     ASYNCIO_ASYNC,
@@ -152,4 +152,9 @@ def _buses() -> list[Target]:
     return found
 
 
-TARGETS: Final = (*_echoes(), *_others_over_http(), *_buses())
+TARGETS: Final = tuple(
+    replace(target, ours=name)
+    for target in (*_echoes(), *_others_over_http(), *_buses())
+    for name in both_builds(target.ours)
+)
+"""Each is judged of our row, and of the same row compiled: `ours` says which."""

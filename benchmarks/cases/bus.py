@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from benchmarks.case import Case, Column, Measure, Setup, Values, Variant
-from benchmarks.processes import Worker, environment, started
+from benchmarks.case import COMPILED, Case, Column, Measure, Setup, Values, Variant
+from benchmarks.processes import Worker, python_for, started
 
 SIZES: Final = (1, 10, 100, 1_000, 10_000)
 CORE: Final = "pipebus core"
@@ -26,11 +26,12 @@ KINDS: Final = {
 
 @contextmanager
 def _opened(setup: Setup, names: Sequence[str]) -> Iterator[Measure]:
-    environ = environment(setup.python)
     with ExitStack() as stack:
         workers: dict[str, Worker] = {}
         for name in names:
-            command = [str(setup.python), "-m", "benchmarks.apps.bus_load", name]
+            python, environ = python_for(setup, name)
+            contender = name.removesuffix(COMPILED)
+            command = [str(python), "-m", "benchmarks.apps.bus_load", contender]
             child = started(command, setup.measured_core, environ, talks=True)
             workers[name] = Worker(stack.enter_context(child))
 
@@ -52,7 +53,15 @@ def _opened(setup: Setup, names: Sequence[str]) -> Iterator[Measure]:
 CASE: Final = Case(
     name="bus",
     title="The bus alone: CPU us for an event or request, with 1 to 10,000 patterns of which one matches",
-    contenders=(CORE, "pipebus asyncio", "pipebus trio", "blinker", "pyee", "bubus"),
+    contenders=(
+        CORE,
+        CORE + COMPILED,
+        "pipebus asyncio",
+        "pipebus trio",
+        "blinker",
+        "pyee",
+        "bubus",
+    ),
     variants=tuple(map(Variant, KINDS)),
     columns=tuple(Column(str(size), f"us with {size:,}", 1e6, 2) for size in SIZES),
     cost="1",

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from benchmarks.case import Case, Column, Measure, Setup, Values, Variant
-from benchmarks.processes import Usage, Worker, environment, started
+from benchmarks.case import COMPILED, Case, Column, Measure, Setup, Values, Variant
+from benchmarks.processes import Usage, Worker, environment, python_for, started
 from benchmarks.servers import free_port, wait_for
 
 ASYNCIO: Final = "pipebus asyncio"
@@ -19,15 +19,17 @@ _IN_FLIGHT: Final = {TEN: 10, "64 in flight": 64, "1 in flight": 1}
 
 @contextmanager
 def _opened(setup: Setup, names: Sequence[str]) -> Iterator[Measure]:
-    python, environ = str(setup.python), environment(setup.python)
     port = free_port()
-    server = [python, "-m", "benchmarks.apps.constant_server", str(port)]
+    server = [str(setup.python), "-m", "benchmarks.apps.constant_server", str(port)]
     with ExitStack() as stack:
-        process = stack.enter_context(started(server, setup.load_core, environ))
+        child = started(server, setup.load_core, environment(setup.python))
+        process = stack.enter_context(child)
         wait_for(port, process)
         clients: dict[str, tuple[Worker, Usage]] = {}
         for name in names:
-            command = [python, "-m", "benchmarks.apps.client_load", name, setup.wire, str(port)]
+            python, environ = python_for(setup, name)
+            how = [name.removesuffix(COMPILED), setup.wire, str(port)]
+            command = [str(python), "-m", "benchmarks.apps.client_load", *how]
             child = started(command, setup.measured_core, environ, talks=True)
             process = stack.enter_context(child)
             clients[name] = Worker(process), Usage(process.pid)
@@ -44,7 +46,7 @@ def _opened(setup: Setup, names: Sequence[str]) -> Iterator[Measure]:
 CASE: Final = Case(
     name="client",
     title="Clients: POST of 230 bytes to a server that sends a constant, keep-alive",
-    contenders=(ASYNCIO, TRIO, AIOHTTP, HTTPX, HTTPX_TRIO),
+    contenders=(ASYNCIO, TRIO, ASYNCIO + COMPILED, TRIO + COMPILED, AIOHTTP, HTTPX, HTTPX_TRIO),
     variants=tuple(map(Variant, _IN_FLIGHT)),
     columns=(
         Column("rate", "req/s"),

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from benchmarks.case import Case, Column, Measure, Setup, Values, Variant
+from benchmarks.case import Case, Column, Measure, Setup, Values, Variant, both_builds
 from benchmarks.load import Message
 from benchmarks.servers import ASYNCIO_DEF, SERVERS, TRIO_DEF, UVICORN, WARM_UP, Server, all_running
 
@@ -39,7 +39,9 @@ CASE: Final = Case(
     contenders=tuple(SERVERS),
     # The median latency of one connection is compared to within a tenth: that wants more rounds.
     variants=tuple(
-        Variant(name, 7, (ASYNCIO_DEF, TRIO_DEF, UVICORN)) if name == ONE else Variant(name)
+        Variant(name, 7, (*both_builds(ASYNCIO_DEF, TRIO_DEF), UVICORN))
+        if name == ONE
+        else Variant(name)
         for name in _LOADS
     ),
     columns=COLUMNS,

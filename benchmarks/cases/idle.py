@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Final
 
-from benchmarks.case import Case, Measure, Setup, Values, Variant
+from benchmarks.case import COMPILED, Case, Measure, Setup, Values, Variant
 from benchmarks.cases.echo import COLUMNS
 from benchmarks.load import Client, Message
 from benchmarks.servers import (
@@ -22,6 +22,7 @@ from benchmarks.servers import (
 
 IDLE: Final = 1_000
 BUSY: Final = 10
+_H11: Final = (ASYNCIO_H11, TRIO_H11, UVICORN_H11)
 VARIANT: Final = "1,000 idle, 10 busy connections"
 
 
@@ -69,7 +70,7 @@ def _opened(setup: Setup, names: Sequence[str]) -> Iterator[Measure]:
 CASE: Final = Case(
     name="idle",
     title="Echo on 10 connections beside 1,000 idle ones, each served once",
-    contenders=tuple(name for name in SERVERS if name not in (ASYNCIO_H11, TRIO_H11, UVICORN_H11)),
+    contenders=tuple(name for name in SERVERS if name.removesuffix(COMPILED) not in _H11),
     variants=(Variant(VARIANT),),
     columns=COLUMNS,
     cost="cpu",

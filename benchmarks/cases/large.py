@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from benchmarks.case import Case, Column, Measure, Setup, Values, Variant
+from benchmarks.case import COMPILED, Case, Column, Measure, Setup, Values, Variant, both_builds
 from benchmarks.load import Message
 from benchmarks.servers import (
     ASYNCIO_DEF,
@@ -37,8 +37,8 @@ CASE: Final = Case(
     name="large",
     title="Large bodies: POST of 1 MB (1,000,000 bytes) and its echo, keep-alive",
     # A codec takes heads apart: it makes no difference here.
-    contenders=tuple(name for name in SERVERS if name not in (ASYNCIO_H11, TRIO_H11)),
-    variants=(Variant(VARIANT, 7, (ASYNCIO_DEF, TRIO_DEF, UVICORN)),),
+    contenders=tuple(n for n in SERVERS if n.removesuffix(COMPILED) not in (ASYNCIO_H11, TRIO_H11)),
+    variants=(Variant(VARIANT, 7, (*both_builds(ASYNCIO_DEF, TRIO_DEF), UVICORN)),),
     columns=(
         Column("rate", "req/s"),
         Column("p50", "p50 ms", 1e3, 2),

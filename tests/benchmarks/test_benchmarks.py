@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -13,11 +14,23 @@ import pytest
 from benchmarks import report, servers, targets
 from benchmarks.__main__ import CASES, RESULTS, parse, status
 from benchmarks.apps import bus_load
-from benchmarks.case import Case, Column, Measure, Plan, Sample, Setup, Variant, chosen, run, turns
+from benchmarks.case import (
+    COMPILED,
+    Case,
+    Column,
+    Measure,
+    Plan,
+    Sample,
+    Setup,
+    Variant,
+    chosen,
+    run,
+    turns,
+)
 from benchmarks.cases import bus, idle
 from benchmarks.load import Message, Result, generate
 from benchmarks.load import parse as parse_load
-from benchmarks.processes import Usage, started, stat_fields
+from benchmarks.processes import Usage, python_for, started, stat_fields
 from benchmarks.targets import TARGETS, Target, judge, meets
 from tests.environment import without_coverage
 
@@ -199,6 +212,28 @@ def test_nothing_is_started_for_no_contender() -> None:
     assert run(case(), SETUP, Plan(only=("nobody",))) == []
 
 
+@pytest.mark.parametrize(("python", "rows"), [(None, ["a"]), (Path("wheel"), ["a", "a, compiled"])])
+def test_compiled_rows_need_the_environment_that_has_the_wheel(
+    python: Path | None, rows: list[str]
+) -> None:
+    fake = Fake({"a": [1.0], "a, compiled": [1.0]})
+    found = run(case(fake), replace(SETUP, compiled=python), Plan(rounds=1))
+    assert [sample.contender for sample in found] == rows
+
+
+@pytest.mark.parametrize("name", [n for n in servers.SERVERS if n.startswith("pipebus")])
+def test_a_compiled_row_runs_what_that_environment_has_installed(name: str) -> None:
+    compiled = name.endswith(COMPILED)
+    setup = replace(SETUP, compiled=Path("/wheel/bin/python"))
+    python, environ = python_for(setup, name)
+    assert servers.SERVERS[name](setup, 1)[0] == str(python)
+    assert python == (setup.compiled if compiled else setup.python)
+    assert ("core" in environ["PYTHONPATH"]) is not compiled
+    assert {name.removesuffix(COMPILED), name.removesuffix(COMPILED) + COMPILED} <= set(
+        servers.SERVERS
+    )
+
+
 def test_only_a_whole_run_replaces_what_is_kept() -> None:
     assert parse([]).output == parse(["--rounds", "7"]).output == RESULTS
     for part in (["--quick"], ["--only", "uvicorn"], ["--case", "echo"], ["--wire", "h11"],
@@ -279,6 +314,12 @@ def test_every_goal_names_rows_that_there_are(target: Target) -> None:
     assert target.variant in [variant.name for variant in found.variants]
     assert {target.ours, target.other or target.ours} <= set(found.contenders)
     assert set(target.columns) <= {column.key for column in found.columns}
+
+
+def test_every_goal_is_judged_of_the_compiled_row_too() -> None:
+    pure = [target for target in TARGETS if not target.ours.endswith(COMPILED)]
+    compiled = [replace(target, ours=target.ours + COMPILED) for target in pure]
+    assert [target for target in TARGETS if target not in pure] == compiled
 
 
 def test_the_summary_says_what_is_met_and_from_which_figures() -> None:

@@ -20,10 +20,12 @@ from typing import Final, ParamSpec, TypeVar
 
 import pytest
 
+import pipebus
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
-CORE: Final = str(Path(__file__).parents[2] / "core" / "pipebus") + os.sep
+CORE: Final = str(Path(pipebus.__file__).parent) + os.sep
 TESTING: Final = CORE + "testing" + os.sep
 STDLIB: Final = (sysconfig.get_path("stdlib") + os.sep, sysconfig.get_path("platstdlib") + os.sep)
 PACKAGES: Final = tuple({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib")})
