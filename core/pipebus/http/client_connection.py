@@ -28,7 +28,7 @@ from pipebus.http.cycle import (
     RESPONSE,
     RESPONSE_END,
     RESPONSE_HEAD,
-    TRANSITIONS,
+    after,
 )
 from pipebus.http.framing import NO_BODY, Framing, has_no_body, keep_alive
 from pipebus.http.head_buffer import HeadBuffer
@@ -40,9 +40,7 @@ from pipebus.limits import INFINITY, ClientLimits
 
 _AWAITS_HEAD: Final = frozenset({REQUEST, AWAITING})
 _IN_BODY: Final = frozenset({DUPLEX, RESPONSE, REFUSING})
-_WHOLE_RESPONSE: Final = TRANSITIONS[
-    TRANSITIONS[TRANSITIONS[AWAITING][RESPONSE_HEAD]][RESPONSE_END]
-][NEXT]
+_WHOLE_RESPONSE: Final = after(AWAITING, RESPONSE_HEAD, RESPONSE_END, NEXT)
 
 
 class ClientConnection(RequestSender):

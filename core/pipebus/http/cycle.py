@@ -70,6 +70,13 @@ TRANSITIONS: Final[dict[str, dict[str, str]]] = {
 }
 
 
+def after(state: str, *moves: str) -> str:
+    """Return the state that moves lead to, one after another; `KeyError` if one is not possible."""
+    for move in moves:
+        state = TRANSITIONS[state][move]
+    return state
+
+
 class Cycle:
     """Where a request and its response stand: `state`."""
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from pipebus.http.body_writer import BodyWriter
 from pipebus.http.client_request import ClientRequest
-from pipebus.http.cycle import IDLE, REQUEST_END, REQUEST_HEAD, TRANSITIONS, Cycle
+from pipebus.http.cycle import IDLE, REQUEST_END, REQUEST_HEAD, Cycle, after
 from pipebus.http.send_buffer import SendBuffer
 from pipebus.http.server_events import NOT_CLOSING, Close
 from pipebus.limits import INFINITY, ClientLimits, Timeouts
@@ -15,7 +15,7 @@ _ONE_WRITE: Final = 16 * 1024
 _PIECE: Final = 64 * 1024
 """A larger body goes out in pieces, so that the write timeout sees progress."""
 
-_WHOLE_REQUEST: Final = TRANSITIONS[TRANSITIONS[IDLE][REQUEST_HEAD]][REQUEST_END]
+_WHOLE_REQUEST: Final = after(IDLE, REQUEST_HEAD, REQUEST_END)
 _NO_TIMEOUTS: Final = Timeouts(connect=None, write=None, read=None, pool=None, total=None)
 
 

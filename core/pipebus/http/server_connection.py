@@ -15,10 +15,8 @@ from pipebus.wall_clock import WallClock
 
 _OWING: Final = frozenset({cycle.REQUEST, cycle.AWAITING, cycle.REFUSED})
 _BODILESS: Final = frozenset({204, 205, 304})
-_IDLE_REQUEST: Final = cycle.TRANSITIONS[cycle.IDLE][cycle.REQUEST_HEAD]
-_WHOLE_REQUEST: Final = cycle.TRANSITIONS[_IDLE_REQUEST][cycle.REQUEST_END]
-_BEGUN_RESPONSE: Final = cycle.TRANSITIONS[_WHOLE_REQUEST][cycle.RESPONSE_HEAD]
-_WHOLE_RESPONSE: Final = cycle.TRANSITIONS[_BEGUN_RESPONSE][cycle.RESPONSE_END]
+_WHOLE_REQUEST: Final = cycle.after(cycle.IDLE, cycle.REQUEST_HEAD, cycle.REQUEST_END)
+_WHOLE_RESPONSE: Final = cycle.after(cycle.AWAITING, cycle.RESPONSE_HEAD, cycle.RESPONSE_END)
 _JOIN_BODY: Final = 64 * 1024
 """A body up to this size goes out in one piece with its head."""
 

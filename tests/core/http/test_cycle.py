@@ -120,3 +120,11 @@ def test_the_page_is_current() -> None:
     assert generator.render(page) == page, "run `make docs`"
     for state in TRANSITIONS:
         assert f"| `{state}` |" in page
+
+
+def test_where_several_moves_lead() -> None:
+    for path in (HAPPY, EARLY, DUPLEX, REFUSED):
+        assert cycle.after(cycle.IDLE, *(move for move, _ in path)) is path[-1][1]
+    assert cycle.after(cycle.AWAITING) is cycle.AWAITING
+    with pytest.raises(KeyError):
+        cycle.after(cycle.IDLE, cycle.RESPONSE_HEAD)
