@@ -30,12 +30,19 @@ _MAX_DIGITS: Final = 18
 """Of a Content-Length: it then fits a signed 64-bit integer wherever it goes next."""
 
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
-_BODILESS: Final = frozenset({204, 304})
+
+ENDS_WITH_HEAD: Final = frozenset({204, 304})
+"""Statuses whose response ends with its head, whatever its fields say (RFC 9112 section 6.3)."""
+NO_CONTENT: Final = ENDS_WITH_HEAD | {205}
+"""Statuses whose response may not be given content (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5).
+
+A 205 is framed like any other: its end is a length of 0.
+"""
 
 
 def has_no_body(status: int, request_method: str) -> bool:
     """Tell whether a response ends with its head whatever its fields say (HEAD, 1xx, 204, 304)."""
-    return status in _BODILESS or status < 200 or request_method == "HEAD"
+    return status in ENDS_WITH_HEAD or status < 200 or request_method == "HEAD"
 
 
 def judge_request(http_version: bytes, lengths: list[bytes], codings: list[bytes]) -> Framing:
@@ -65,7 +72,7 @@ def answer_framing(
     close where the client does not know chunks (RFC 9112 section 6.1). HEAD is told the length
     that GET would have; 204 and 304 tell none; 205 has none (RFC 9110 section 15.3.6).
     """
-    if status in _BODILESS:
+    if status in ENDS_WITH_HEAD:
         return NO_BODY, NO_BODY
     if status == 205:
         return Framing("length", 0), NO_BODY

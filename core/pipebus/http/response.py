@@ -7,13 +7,11 @@ from typing import Final
 import msgspec
 
 from pipebus.http.encode import check_fields
+from pipebus.http.framing import NO_CONTENT
 from pipebus.http.headers import Headers, HeadersInput
 from pipebus.http.problem_details import Problem
 from pipebus.http.sse import EncodedEvents, ServerSentEvent
 from pipebus.http.wire import RawHeaders
-
-BODILESS: Final = frozenset({204, 205, 304})
-"""Statuses whose response has no content (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5)."""
 
 _TEXT: Final = b"text/plain; charset=utf-8"
 _JSON: Final = b"application/json"
@@ -183,7 +181,7 @@ def check_response(response: Response) -> None:
     if type(body) is not bytes:
         msg = f"a response's body must be bytes, not {type(body).__name__} (see Response.text)"
         raise TypeError(msg)
-    if status in BODILESS and (body or response.stream_body is not None):
+    if status in NO_CONTENT and (body or response.stream_body is not None):
         msg = f"a {status} response has no body"
         raise ValueError(msg)
     if response.headers.raw:

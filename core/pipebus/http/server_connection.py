@@ -5,7 +5,7 @@ from typing import Final
 from pipebus.errors import LocalProtocolError, RemoteProtocolError
 from pipebus.http import cycle, encode
 from pipebus.http.body_writer import BodyWriter
-from pipebus.http.framing import NO_BODY, answer_framing, keep_alive
+from pipebus.http.framing import NO_BODY, NO_CONTENT, answer_framing, keep_alive
 from pipebus.http.head_check import usual_length
 from pipebus.http.server_events import DONE, NOT_CLOSING, WRITABLE, Close, ServerEvent
 from pipebus.http.server_request import LINGER_TIMEOUT, RequestHalf
@@ -14,7 +14,6 @@ from pipebus.limits import INFINITY, Limits
 from pipebus.wall_clock import WallClock
 
 _OWING: Final = frozenset({cycle.REQUEST, cycle.AWAITING, cycle.REFUSED})
-_BODILESS: Final = frozenset({204, 205, 304})
 _WHOLE_REQUEST: Final = cycle.after(cycle.IDLE, cycle.REQUEST_HEAD, cycle.REQUEST_END)
 _WHOLE_RESPONSE: Final = cycle.after(cycle.AWAITING, cycle.RESPONSE_HEAD, cycle.RESPONSE_END)
 _JOIN_BODY: Final = 64 * 1024
@@ -93,7 +92,7 @@ class ServerConnection(RequestHalf):
             or head.method == "HEAD"
             or head.http_version != HTTP_11
             or not 200 <= status <= 599
-            or status in _BODILESS
+            or status in NO_CONTENT
             or self._last
             or self._draining
             or self._eof
