@@ -9,10 +9,12 @@ from pipebus.bus.exchange import Exchange
 from pipebus.errors import LocalProtocolError, StreamInterrupted
 from pipebus.http.events import HTTP_ERROR, HTTP_RESPONSE, HttpFailed, HttpResponded
 from pipebus.http.problem import SITUATIONS, Situation, problem_response, response_for_error
+from pipebus.http.request_count import count_request
 from pipebus.http.response import Response
 from pipebus.http.session import ANSWERED, ENDED, STREAMING, BodyStream, Session
 from pipebus.limits import Limits
 from pipebus.resilience.admission import Admission
+from pipebus.telemetry.http_metrics import ServerMetrics
 from pipebus.telemetry.stages import measure
 from pipebus.timers import TimerQueue
 
@@ -45,6 +47,9 @@ class Answers(ABC):
         self._limits = limits
         self._timers = timers
         self._admission = admission
+        self.metrics: ServerMetrics = ServerMetrics()
+        self.refusals: dict[str, int] = {}
+        """Requests answered without being dispatched, by the situation."""
         self.outputs: deque[Output] = deque()
         """For looking whether `next_output` may have something, which costs less than to ask."""
 
@@ -264,6 +269,7 @@ class Answers(ABC):
         allow: tuple[str, ...] = (),
     ) -> None:
         """Answer a request that was not dispatched."""
+        self.refusals[situation] = self.refusals.get(situation, 0) + 1
         session.completed = now
         self._release(session)
         self._problem(session, situation, now, detail=detail, allow=allow)
@@ -324,6 +330,7 @@ class Answers(ABC):
         topic = HTTP_ERROR if session.reason else HTTP_RESPONSE
         if self._bus.listens(topic):
             self._publish_end(session, topic, now)
+        count_request(self.metrics, session, now)
         session.requests += 1
         session.bytes_in += session.conn.bytes_in
         session.bytes_out += session.conn.bytes_out

@@ -22,7 +22,7 @@ class Connection(Timed):
 
     __slots__ = (
         "_cycle", "_read_deadline", "_read_reason", "_write_deadline", "_write_timeout", "_writer",
-        "bytes_out", "out", "wants_close",
+        "body_out", "bytes_out", "out", "wants_close",
     )  # fmt: skip
 
     def __init__(self, write_timeout: float) -> None:
@@ -30,6 +30,8 @@ class Connection(Timed):
         self.wants_close: Close = Close.NO
         self.bytes_out: int = 0
         """Bytes written in this cycle, so far (buffered ones included)."""
+        self.body_out: int = 0
+        """The body's share of them, with the lines that frame its chunks."""
         self._cycle = Cycle()
         self.out: SendBuffer = SendBuffer()
         """What `data_to_send` returns; for looking at."""
@@ -67,6 +69,7 @@ class Connection(Timed):
         else:
             self._writer.write(data, self.out)
         self.bytes_out += self.out.size - before
+        self.body_out += self.out.size - before
         if before == 0 and self.out.size:
             self._write_deadline = now + self._write_timeout
             self._arm()

@@ -41,6 +41,7 @@ class Express(Intake):
                 return False
             session.charged = size
         session.conn.take_whole(head, len(data), now)
+        session.head_bytes = len(data) - size
         session.started = now
         session.method = head.method
         session.target = target

@@ -301,6 +301,7 @@ class Intake(Answers):
         exchange = session.exchange
         if session.state == IDLE:
             session.started = now
+            session.head_bytes = session.conn.bytes_in
         if exchange is None:
             self._blame(session, bad.status, bad.detail, now)
             return

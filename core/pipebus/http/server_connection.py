@@ -107,6 +107,7 @@ class ServerConnection(RequestHalf):
         self._write_deadline = now + self._write_timeout
         self.out.push(data)
         self.bytes_out += len(data)
+        self.body_out = len(body)
         self._arm()
         return True
 
@@ -195,6 +196,8 @@ class ServerConnection(RequestHalf):
             self._writer = BodyWriter(follows)
             self._push(data, now)
             return has_body
+        if has_body:
+            self.body_out = len(body)
         if has_body and len(body) <= _JOIN_BODY:
             data += body
         self._push(data, now)
@@ -292,6 +295,7 @@ class ServerConnection(RequestHalf):
         self.head: RequestHead | None = None
         self.bytes_in: int = 0
         self.bytes_out: int = 0
+        self.body_out: int = 0
         # A peer that pipelines and does not read may not make us pile up answers.
         if self.out.size > self._limits.write_high_water:
             self._held = True

@@ -14,6 +14,7 @@ from pipebus.http.response import Response
 from pipebus.http.server_connection import ServerConnection
 from pipebus.http.server_events import Close
 from pipebus.resilience.admission import Lease
+from pipebus.telemetry.http_metrics import Known
 from pipebus.timers import Timed
 
 NOT_REACHED: Final = -1.0
@@ -40,7 +41,7 @@ FREED: Final = "freed"
 class RouteTarget:
     """What a route leads to: the value that `Routes` hold."""
 
-    __slots__ = ("group", "handler", "max_body", "stream", "template", "timeout")
+    __slots__ = ("group", "handler", "max_body", "series", "stream", "template", "timeout")
 
     def __init__(
         self,
@@ -63,6 +64,8 @@ class RouteTarget:
         """Bytes; None for no bound."""
         self.handler: object = handler
         """The engine's."""
+        self.series: Known = {}
+        """What its requests are counted in."""
 
 
 class SessionOwner(Protocol):

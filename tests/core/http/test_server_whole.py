@@ -23,9 +23,9 @@ def state(conn: ServerConnection) -> tuple[object, ...]:
     """All that makes a connection go on as it does."""
     return (
         conn._cycle.state, conn.deadline, conn.deadline_reason, conn._read_deadline,
-        conn._write_deadline, conn.bytes_in, conn.bytes_out, conn.wants_read, conn.wants_close,
-        conn.unsent, conn.data_to_send(), conn.head, conn._last, conn._draining, conn._eof,
-        conn._held, conn._heads.held, conn._reading, conn._paused, conn.waits_for_room,
+        conn._write_deadline, conn.bytes_in, conn.bytes_out, conn.body_out, conn.wants_read,
+        conn.wants_close, conn.unsent, conn.data_to_send(), conn.head, conn._last, conn._draining,
+        conn._eof, conn._held, conn._heads.held, conn._reading, conn._paused, conn.waits_for_room,
         list(conn.events),
     )  # fmt: skip
 
