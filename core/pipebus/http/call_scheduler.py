@@ -26,6 +26,7 @@ from pipebus.http.pool import Pool
 from pipebus.http.server_events import Close
 from pipebus.http.wire import WireCodec
 from pipebus.limits import INFINITY, ClientLimits
+from pipebus.telemetry.client_metrics import ClientMetrics
 from pipebus.timers import TimerQueue
 
 _HAS_NO_CONNECTION: Final = frozenset({WAITING, RESOLVING, CONNECTING})
@@ -72,6 +73,7 @@ class CallScheduler:
         "_timers",
         "_wire",
         "dialing",
+        "metrics",
         "outputs",
         "pool",
         "stats",
@@ -100,6 +102,7 @@ class CallScheduler:
         self.pool: Pool = Pool(limits)
         """For looking at: `slots`, `idle`, `blocked`."""
         self.stats: ClientStats = ClientStats()
+        self.metrics: ClientMetrics = ClientMetrics()
 
     # --- to a connection ---------------------------------------------------------------------
 
@@ -265,6 +268,11 @@ class CallScheduler:
             self.stats.failed += 1
             call.body = None
         call.unsent.clear()
+        status = 0 if call.head is None else call.head.status
+        why = "" if error is None else type(error).__name__
+        self.metrics.ended(
+            call.origin, call.request.method, status, why, now - call.started_at, call.timings.pool
+        )
         if call.deadline < INFINITY:
             self._timers.forget(call)
         del self._calls[call]

@@ -1,5 +1,7 @@
 """The HTTP client: calls in, connections and bytes out. Pure: a binding moves the bytes."""
 
+from collections.abc import Iterable
+
 from pipebus.errors import (
     CallCancelled,
     ClientError,
@@ -230,6 +232,16 @@ class HttpClient(CallFlow):
         output = self.outputs.popleft()
         output.noted = False
         return output
+
+    @property
+    def calls(self) -> Iterable[ClientCall]:
+        """Those that are not done, oldest first."""
+        return self._calls
+
+    @property
+    def connections(self) -> Iterable[ClientConnection]:
+        """Those that are open, idle ones included, oldest first."""
+        return self._connections
 
     @property
     def unfinished(self) -> int:

@@ -4,17 +4,18 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from pipebus.telemetry.histogram import Histogram
-from pipebus.telemetry.http_metrics import DURATION_BOUNDS, METHODS, OTHER
+from pipebus.telemetry.http_metrics import DURATION_BOUNDS, METHODS, OTHER, STAGE_BOUNDS
 
 ORIGINS: Final = 1_000
 """Origins that have series of their own. A crawler has millions."""
 CLIENT_SERIES: Final = 10_000
 """Series over all origins."""
 
+_FIELDS: Final = 2
 _BATCH: Final = 512
 _LEAST_BATCH: Final = 16
-_HELD: Final = 131_072
-"""Durations that wait to be counted, over all series, while those have batches above the least."""
+_HELD: Final = 65_536
+"""Calls that wait to be counted, over all series, while those have batches above the least."""
 
 
 class Origin(NamedTuple):
@@ -46,19 +47,14 @@ class ClientSeries:
     def __init__(self, labels: ClientLabels) -> None:
         self.labels: ClientLabels = labels
         self.pending: list[float] = []
-        """Durations in seconds that are not counted yet."""
+        """Two numbers a call, flat: seconds in all, and of those for a connection slot."""
         self.duration: Histogram = Histogram(DURATION_BOUNDS)
-
-    def fold(self) -> None:
-        """Count what is pending."""
-        self.duration.observe(self.pending)
-        self.pending = []
 
 
 class ClientMetrics:
-    """All series of a client. Input: `ended`. Outputs: `all`, `origin`."""
+    """All series of a client. Input: `ended`. Outputs: `all`, then `waits`; `origin`."""
 
-    __slots__ = ("_batch", "_known", "_limit", "_max_origins", "_origins", "_table")
+    __slots__ = ("_batch", "_known", "_limit", "_max_origins", "_origins", "_table", "waits")
 
     def __init__(self, limit: int = CLIENT_SERIES, origins: int = ORIGINS) -> None:
         """`limit`: series; `origins`: those with labels of their own. What is beyond is `_OTHER`."""
@@ -68,21 +64,28 @@ class ClientMetrics:
         self._table: dict[ClientLabels, ClientSeries] = {}
         self._known: dict[tuple[str, str, int, str], ClientSeries] = {}
         """By what `ended` is told, as far as that is bounded."""
-        self._batch = _BATCH
+        self._batch = _BATCH * _FIELDS
+        self.waits: Histogram = Histogram(STAGE_BOUNDS)
+        """How long calls waited for a connection slot, over all series."""
 
-    def ended(self, origin: str, method: str, status: int, error: str, seconds: float) -> None:
-        """Count a call: `status` is 0 without a response, `error` empty without an error."""
+    def ended(
+        self, origin: str, method: str, status: int, error: str, seconds: float, waited: float
+    ) -> None:
+        """Count a call: `status` is 0 without a response, `error` empty without an error.
+
+        It took `seconds`, of which it `waited` some for a connection slot.
+        """
         series = self._known.get((origin, method, status, error))
         if series is None:
             series = self._find(origin, method, status, error)
-        series.pending.append(seconds)
+        series.pending.extend((seconds, waited))
         if len(series.pending) >= self._batch:
-            series.fold()
+            self._fold(series)
 
     def all(self) -> Iterator[ClientSeries]:
         """Return every series, what was pending counted in, in the order in which they came."""
         for series in self._table.values():
-            series.fold()
+            self._fold(series)
             yield series
 
     def origin(self, origin: str) -> Origin:
@@ -97,6 +100,12 @@ class ClientMetrics:
             found = self._origins[origin] = Origin(scheme, host, port)
         return found
 
+    def _fold(self, series: ClientSeries) -> None:
+        pending = series.pending
+        self.waits.observe(pending[1::_FIELDS])
+        series.duration.observe(pending[0::_FIELDS])
+        pending.clear()
+
     def _find(self, origin: str, method: str, status: int, error: str) -> ClientSeries:
         told = self.origin(origin)
         listed = method in METHODS
@@ -109,7 +118,8 @@ class ClientMetrics:
             series = self._table.get(labels)
             if series is None:
                 series = self._table[labels] = ClientSeries(labels)
-                self._batch = max(_LEAST_BATCH, min(_BATCH, _HELD // len(self._table)))
+                batch = max(_LEAST_BATCH, min(_BATCH, _HELD // len(self._table)))
+                self._batch = batch * _FIELDS
         if listed and labels.origin.address != OTHER:
             self._known[origin, method, status, error] = series
         return series

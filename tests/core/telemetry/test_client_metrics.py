@@ -31,7 +31,7 @@ def test_origins(origin: str, told: tuple[str, str, str]) -> None:
 )  # fmt: skip
 def test_labels(status: int, error: str, error_type: str) -> None:
     metrics = ClientMetrics()
-    metrics.ended("http://app:80", "GET", status, error, 0.25)
+    metrics.ended("http://app:80", "GET", status, error, 0.25, 0.125)
     series = only(metrics)
     assert series.labels == ("GET", ("http", "app", "80"), status, error_type)
     assert (series.duration.count, series.duration.sum) == (1, 0.25)
@@ -40,16 +40,17 @@ def test_labels(status: int, error: str, error_type: str) -> None:
 def test_a_full_batch_is_folded_and_a_reader_misses_nothing() -> None:
     metrics = ClientMetrics()
     for _ in range(600):
-        metrics.ended("http://app:80", "GET", 200, "", 0.5)
+        metrics.ended("http://app:80", "GET", 200, "", 0.5, 0.125)
     series = only(metrics)
     assert (series.duration.count, series.duration.sum, series.pending) == (600, 300.0, [])
+    assert (metrics.waits.count, metrics.waits.sum) == (600, 75.0)
 
 
 def test_origins_without_end() -> None:
     metrics = ClientMetrics(origins=2)
     for number in range(10):
-        metrics.ended(f"http://host{number}:80", "GET", 200, "", 0.5)
-        metrics.ended(f"http://host{number}:80", f"M{number}", 200, "", 0.5)
+        metrics.ended(f"http://host{number}:80", "GET", 200, "", 0.5, 0.125)
+        metrics.ended(f"http://host{number}:80", f"M{number}", 200, "", 0.5, 0.125)
     counts = {
         (series.labels.method, series.labels.origin.address): series.duration.count
         for series in metrics.all()
@@ -64,7 +65,7 @@ def test_origins_without_end() -> None:
 def test_statuses_without_end() -> None:
     metrics = ClientMetrics(limit=2)
     for status in range(200, 210):
-        metrics.ended("http://app:80", "GET", status, "", 0.5)
+        metrics.ended("http://app:80", "GET", status, "", 0.5, 0.125)
     counts = {series.labels: series.duration.count for series in metrics.all()}
     app, other = ("http", "app", "80"), ("http", OTHER, "")
     assert counts == {
@@ -78,7 +79,7 @@ def test_many_series_have_small_batches() -> None:
         for number in range(900):
             for method in ("GET", "POST"):
                 for _ in range(rounds):
-                    metrics.ended(f"http://host{number}:80", method, 200, "", 0.5)
+                    metrics.ended(f"http://host{number}:80", method, 200, "", 0.5, 0.125)
     held = sum(len(series.pending) for series in metrics._table.values())
-    assert held <= 131_072
+    assert held <= 65_536 * 2
     assert sum(series.duration.count for series in metrics.all()) == 1_800 * 101
