@@ -84,10 +84,9 @@ def response_head(
 
 def whole_response(status: int, fields: RawHeaders, date: bytes, body: bytes) -> bytes:
     """Write a response with its body, framed by its length, on a connection that persists."""
-    lines = _STATUS_LINES.get(status) or status_line(status)
-    for field in fields:
-        lines += b"%b: %b\r\n" % field
-    return b"%bdate: %b\r\ncontent-length: %d\r\n\r\n%b" % (lines, date, len(body), body)
+    return b"%b%bdate: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+        status_line(status), _field_lines(fields), date, len(body), body,
+    )  # fmt: skip
 
 
 def request_head(
