@@ -30,11 +30,10 @@ class Pool:
     a call is `blocked` (it waits for a slot) nothing that could make room is left alone.
     """
 
-    __slots__ = ("_limits", "_max_idle", "blocked", "idle", "origins", "slots")
+    __slots__ = ("_limits", "blocked", "idle", "origins", "slots")
 
     def __init__(self, limits: ClientLimits) -> None:
         self._limits = limits
-        self._max_idle = limits.max_idle_per_origin
         self.origins: dict[str, Origin] = {}
         self.blocked: OrderedDict[ClientCall, None] = OrderedDict()
         """Calls that wait for a slot, oldest first."""
@@ -116,7 +115,7 @@ class Pool:
         idle = self.origins[conn.origin_key].idle
         idle.append(conn)
         self.idle += 1
-        return idle[0] if len(idle) > self._max_idle else None
+        return idle[0] if len(idle) > self._limits.max_idle_per_origin else None
 
     def remove_idle(self, conn: ClientConnection) -> None:
         """Take a connection out that may be idle."""

@@ -57,10 +57,7 @@ class Response:
             raw = Headers(headers).raw
         self.headers: Headers = Headers(raw=raw)
         if content_type is not None:
-            if raw:
-                self._default_type(content_type.encode("latin-1"))
-            else:
-                raw.append((_CONTENT_TYPE, content_type.encode("latin-1")))
+            self._default_type(content_type.encode("latin-1"))
         self.stream_body: AsyncIterable[bytes] | None = None
         """What produces a streamed body; iterated once, and closed if it has an `aclose`."""
         self.content_length: int | None = None

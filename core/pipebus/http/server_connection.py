@@ -33,13 +33,12 @@ class ServerConnection(RequestHalf):
     may still be called and does nothing.
     """
 
-    __slots__ = ("_clock", "_persists", "_read_ahead")
+    __slots__ = ("_clock", "_persists")
 
     def __init__(self, limits: Limits, wire: WireCodec, clock: WallClock, now: float) -> None:
         """`now`: the time of accept; the head timeout runs, a TLS handshake included."""
         super().__init__(limits, wire, now)
         self._clock = clock
-        self._read_ahead = limits.read_ahead
         self._persists = False  # what the response's head said
 
     # --- the usual request, in one go ---
@@ -138,7 +137,7 @@ class ServerConnection(RequestHalf):
         if self.wants_close is not NOT_CLOSING:
             return self.wants_close is Close.LINGER
         return (
-            self._heads.held <= self._read_ahead
+            self._heads.held <= self._limits.read_ahead
             or (self._reading and not self._paused)
             or (self._cycle.state == cycle.IDLE and not self._held)
         )
