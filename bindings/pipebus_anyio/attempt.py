@@ -14,6 +14,7 @@ from pipebus_anyio.network import BACKLOG_PAUSE, new_socket
 from pipebus_anyio.socket_connection import SocketConnection
 from pipebus_anyio.tls_connection import TlsConnection
 from pipebus_anyio.tls_layer import TlsLayer
+from pipebus_anyio.transport import send_at_once
 
 if TYPE_CHECKING:
     from pipebus_anyio.selector import SelectorDriver
@@ -77,8 +78,7 @@ class Attempt:
 
     def _connected(self) -> None:
         try:
-            if self.sock.family != socket.AF_UNIX:
-                self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            send_at_once(self.sock)
             layer = TlsLayer(self._contexts(), self._action.host) if self._action.tls else None
         except (OSError, ValueError) as error:  # ValueError: a name that TLS does not take
             self._fail(error)

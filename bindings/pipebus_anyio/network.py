@@ -122,7 +122,7 @@ def accept_some(
 async def _open(sock: socket.socket, new_reader: NewReader) -> Transport:
     try:
         return SocketTransport(sock, new_reader(sock))
-    except OSError:  # TCP_NODELAY: the peer has reset it already (EINVAL, on BSD)
+    except OSError:  # the peer has reset it already
         sock.close()
         raise
 

@@ -19,7 +19,7 @@ from pipebus_anyio.runtime import Runtime
 from pipebus_anyio.socket_connection import SocketConnection
 from pipebus_anyio.tls_connection import TlsConnection
 from pipebus_anyio.tls_layer import TlsLayer
-from pipebus_anyio.transport import peer_address
+from pipebus_anyio.transport import peer_address, send_at_once
 
 if TYPE_CHECKING:
     from pipebus_anyio.host import Host
@@ -184,14 +184,13 @@ class SelectorDriver:
         """Take a connection."""
         context = self._server_tls
         try:
-            if sock.family != socket.AF_UNIX:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            send_at_once(sock)
             layer = None if context is None else TlsLayer(context)
         except ssl.SSLError as error:  # a client's context, for one
             logger.error("cannot serve TLS: %s", error)  # noqa: TRY400 (the text says it all)
             sock.close()
             return
-        except OSError:  # reset already (EINVAL, on BSD)
+        except OSError:  # reset already
             sock.close()
             return
         connection = (

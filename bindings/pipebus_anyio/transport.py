@@ -66,8 +66,7 @@ class SocketTransport:
     def __init__(self, connected: socket.socket, reader: SocketReader) -> None:
         self._socket = connected
         self._reader = reader
-        if connected.family != socket.AF_UNIX:
-            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        send_at_once(connected)
 
     async def receive(self, max_bytes: int = RECEIVE_SIZE) -> bytes:
         """Wait for bytes."""
@@ -104,6 +103,15 @@ class SocketTransport:
             self._reader.close()
             anyio.notify_closing(self._socket)
             self._socket.close()
+
+
+def send_at_once(sock: socket.socket) -> None:
+    """Let a small write go out at once: the last of a message does not wait for an acknowledgement.
+
+    `OSError` if the peer has reset it already (EINVAL, on BSD).
+    """
+    if sock.family != socket.AF_UNIX:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def peer_address(address: object) -> Address:
