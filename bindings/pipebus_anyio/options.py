@@ -1,13 +1,14 @@
 """What `serve`, `run` and their testing twins accept, stated once."""
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypedDict, TypeVar
 
 from pipebus.http.wire import WireCodec
 from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import ClientLimits, Limits, Timeouts
+from pipebus.resilience.rate_limit import RateLimit
 from pipebus_anyio import selector
 from pipebus_anyio.bind import Bind
 from pipebus_anyio.tls import StrPath, TLSConfig
@@ -72,6 +73,23 @@ class ServeOptions(TypedDict, total=False):
     """What moves bytes; `"auto"` (default) is the fastest that the system supports."""
     unix_mode: int | None
     """Permissions of UNIX sockets; None (default): by the umask."""
+    rate_limit: RateLimit | None
+    """Of each client's requests; None (default): none. A route may have one of its own beside it."""
+    trusted_proxies: Sequence[str]
+    """Networks (`"10.0.0.0/8"`, `"unix"`) of proxies in front; none by default.
+
+    What they say in `Forwarded` or `X-Forwarded-For` is `Request.client`, and their
+    `X-Request-ID` is taken over.
+    """
+    proxy_protocol: bool
+    """Every connection begins with a PROXY protocol header, version 1 or 2; False by default.
+
+    One that does not is closed. Who may connect here may say to be anybody.
+    """
+    request_id: bool
+    """Put an `X-Request-ID` into every response; False by default."""
+    server_timing: bool
+    """Put a `Server-Timing` into every response, for browsers to show; False by default."""
     admin: Bind | None
     """Where `/livez`, `/readyz` and `/metrics` are served, without TLS; None (default): nowhere.
 
@@ -94,6 +112,11 @@ class Options:
     wire: str = "auto"
     driver: str = "auto"
     unix_mode: int | None = None
+    rate_limit: RateLimit | None = None
+    trusted_proxies: Sequence[str] = ()
+    proxy_protocol: bool = False
+    request_id: bool = False
+    server_timing: bool = False
     admin: Bind | None = None
     health_routes: bool = False
 

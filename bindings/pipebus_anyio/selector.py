@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from pipebus.engine.engine import Engine
 from pipebus.http.client import AbandonConnect, Connect, Resolve
 from pipebus.http.message import Address
+from pipebus.http.session import Session
 from pipebus_anyio.accepting import AcceptingSocket
 from pipebus_anyio.attempt import Attempt
 from pipebus_anyio.bind import Bind, open_listeners
+from pipebus_anyio.introduction import NO_PROXY_HEADER, Introduction
 from pipebus_anyio.network import resolve
 from pipebus_anyio.runtime import Runtime
 from pipebus_anyio.socket_connection import SocketConnection
@@ -65,8 +67,9 @@ class SelectorDriver:
     name = "selector"
 
     __slots__ = (
-        "_client_tls", "_epoll", "_listeners", "_runtime", "_server_tls", "_stale",
-        "_stop_watching", "_sweeping", "_unix_mode", "_watched", "attempts", "engine", "host", "spawn",
+        "_client_tls", "_epoll", "_listeners", "_polled", "_proxy_protocol", "_runtime",
+        "_server_tls", "_stale", "_stop_watching", "_sweeping", "_told_unproxied", "_unix_mode", "_watched", "attempts",
+        "engine", "host", "spawn",
     )  # fmt: skip
 
     host: "Host"
@@ -79,6 +82,7 @@ class SelectorDriver:
         server_tls: ssl.SSLContext | None,
         client_tls: Callable[[], ssl.SSLContext],
         unix_mode: int | None = None,
+        proxy_protocol: bool = False,
     ) -> None:
         self.engine: Engine = engine
         self.spawn: Callable[..., object] = runtime.spawn
@@ -86,6 +90,9 @@ class SelectorDriver:
         self._server_tls = server_tls
         self._client_tls = client_tls
         self._unix_mode = unix_mode
+        self._proxy_protocol = proxy_protocol
+        self._told_unproxied = False
+        self._polled = engine.gate.polled if engine.gate and engine.gate.watches_lag else None
         self._listeners: list[AcceptingSocket] = []
         self.attempts: dict[str, Attempt] = {}
         """Those under way; each takes itself out when it ends."""
@@ -113,6 +120,8 @@ class SelectorDriver:
         """Serve what is ready."""
         find = self._watched.get
         self._sweeping = True
+        if self._polled is not None:
+            self._polled(self.host.now())
         try:
             for fd, events in self._epoll.poll(0, SOCKETS_PER_SWEEP):
                 watched = find(fd)
@@ -193,22 +202,54 @@ class SelectorDriver:
         except OSError:  # reset already
             sock.close()
             return
-        connection = (
-            SocketConnection(self, sock) if layer is None else TlsConnection(self, sock, layer)
-        )
+        connection: SocketConnection | Introduction
+        if self._proxy_protocol:
+            connection = Introduction(self, sock, partial(self._introduced, layer))
+        else:
+            connection = self._new_connection(sock, layer)
         try:
             link = self.engine.accepted(
                 client=peer_address(peer), tls=context is not None, token=connection,
                 now=self.host.now(),
             )  # fmt: skip
             connection.link = link
-            if isinstance(connection, TlsConnection):
-                connection.handshake(partial(self._secured, connection))
+            if isinstance(connection, Introduction):
+                connection.begin()
             else:
-                connection.open(link)
+                self._open(connection)
         except Exception as error:  # noqa: BLE001 (it ends this one; others wait behind it)
             self._failed(connection, error)
         self.host.pump()
+
+    def _new_connection(self, sock: socket.socket, layer: TlsLayer | None) -> SocketConnection:
+        return SocketConnection(self, sock) if layer is None else TlsConnection(self, sock, layer)
+
+    def _open(self, connection: SocketConnection) -> None:
+        """Begin to serve an accepted connection whose link is set."""
+        if isinstance(connection, TlsConnection):
+            connection.handshake(partial(self._secured, connection))
+        else:
+            connection.open(connection.link)
+
+    def _introduced(
+        self, layer: TlsLayer | None, sock: socket.socket, link: Session, rest: bytes
+    ) -> None:
+        """Go on with a connection whose PROXY protocol header was read, and `rest` after it."""
+        connection = self._new_connection(sock, layer)
+        connection.link = link
+        link.token = connection
+        if rest and layer is not None:
+            layer.feed(rest)
+        self._open(connection)
+        if rest and layer is None:
+            self.engine.receive_data(link, rest, self.host.now())
+        self.host.pump()
+
+    def unproxied(self, peer: Address, error: Exception) -> None:
+        """Say, once, that somebody connects who does not speak the PROXY protocol."""
+        if not self._told_unproxied:
+            self._told_unproxied = True
+            logger.warning(NO_PROXY_HEADER, peer, error)
 
     @staticmethod
     def _secured(connection: SocketConnection, error: BaseException | None) -> None:
@@ -221,7 +262,7 @@ class SelectorDriver:
 
     def flush(self, token: object) -> None:
         """Send what a link has, at once."""
-        assert isinstance(token, SocketConnection)
+        assert isinstance(token, SocketConnection | Introduction)
         try:
             token.flush()
         except Exception as error:  # noqa: BLE001 (as in a sweep; here it is another who pumps)

@@ -46,7 +46,8 @@ REAL: Final = Surroundings()
 _ADMIN_LIMITS: Final = Limits(max_connections=100, max_body=0, grace=1.0)
 
 
-def _url(scheme: str, address: Address) -> str:
+def url_of(scheme: str, address: Address) -> str:
+    """Return the base URL of an address, or `unix:` and a path."""
     if isinstance(address, str):
         return f"unix:{address}"
     host = f"[{address[0]}]" if ":" in address[0] else address[0]
@@ -86,7 +87,7 @@ class Server:
     def urls(self) -> list[str]:
         """Every address, such as `http://127.0.0.1:8000` or `unix:/run/app.sock`."""
         scheme = "http" if self.options.tls is None else "https"
-        return [_url(scheme, address) for address in self.addresses]
+        return [url_of(scheme, address) for address in self.addresses]
 
     @property
     def url(self) -> str:
@@ -134,6 +135,10 @@ async def hosted(
                 limits=options.limits,
                 client_limits=options.client_limits,
                 timeouts=options.timeouts,
+                rate_limit=options.rate_limit,
+                trusted_proxies=options.trusted_proxies,
+                request_id=options.request_id,
+                server_timing=options.server_timing,
                 health_routes=options.health_routes,
             )
             driver = _new_driver(engine, runtime, options, surroundings.network)
@@ -161,9 +166,17 @@ def _new_driver(
             server_tls=server_tls,
             client_tls=client_tls,
             unix_mode=options.unix_mode,
+            proxy_protocol=options.proxy_protocol,
         )
     network = network or SocketNetwork(runtime.new_reader, unix_mode=options.unix_mode)
-    return StreamsDriver(engine, runtime, network, server_tls=server_tls, client_tls=client_tls)
+    return StreamsDriver(
+        engine,
+        runtime,
+        network,
+        server_tls=server_tls,
+        client_tls=client_tls,
+        proxy_protocol=options.proxy_protocol,
+    )
 
 
 def _name_threads(host: Host, runtime: Runtime) -> None:

@@ -1,5 +1,6 @@
 """The streams driver: two tasks per connection over a `Network`'s transports. The reference."""
 
+import logging
 import ssl
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -7,8 +8,11 @@ from typing import TYPE_CHECKING
 from pipebus.engine.engine import Engine
 from pipebus.http.client import AbandonConnect, Connect, Resolve
 from pipebus.http.message import Address
+from pipebus.http.proxy_protocol import ProxyHeader, ProxyProtocolError
+from pipebus.http.session import Session
 from pipebus_anyio.bind import Bind
 from pipebus_anyio.connection import Connection
+from pipebus_anyio.introduction import NO_PROXY_HEADER, PrefixedTransport
 from pipebus_anyio.network import Listener, Network, Open
 from pipebus_anyio.runtime import Runtime, Task
 from pipebus_anyio.tls import TlsTransport
@@ -18,14 +22,17 @@ if TYPE_CHECKING:
     from pipebus_anyio.host import Host
 
 
+logger: logging.Logger = logging.getLogger("pipebus")
+
+
 class StreamsDriver:
     """A `Driver`. A disconnect is seen only until the read-ahead is full: a stated limit."""
 
     name = "streams"
 
     __slots__ = (
-        "_accepting", "_attempts", "_client_tls", "_engine", "_host", "_network", "_runtime",
-        "_server_tls",
+        "_accepting", "_attempts", "_client_tls", "_engine", "_host", "_network", "_proxy_protocol",
+        "_runtime", "_server_tls", "_told_unproxied",
     )  # fmt: skip
 
     _host: "Host"
@@ -38,11 +45,14 @@ class StreamsDriver:
         *,
         server_tls: ssl.SSLContext | None,
         client_tls: Callable[[], ssl.SSLContext],
+        proxy_protocol: bool = False,
     ) -> None:
         self._engine = engine
         self._runtime = runtime
         self._network = network
         self._server_tls = server_tls
+        self._proxy_protocol = proxy_protocol
+        self._told_unproxied = False
         self._client_tls = client_tls
         self._accepting: list[tuple[Listener, Task]] = []
         self._attempts: dict[str, Task] = {}
@@ -74,9 +84,11 @@ class StreamsDriver:
         host = self._host
         connection = Connection(host, self._engine, self._runtime)
         tls = self._server_tls
-        connection.link = self._engine.accepted(
+        connection.link = link = self._engine.accepted(
             client=client, tls=tls is not None, token=connection, now=host.now()
         )
+        if self._proxy_protocol:
+            open_plain = self._open_introduced(open_plain, link)
         connection.accept(open_plain if tls is None else self._open_tls(open_plain, tls))
         host.pump()
 
@@ -86,6 +98,31 @@ class StreamsDriver:
             return await TlsTransport.wrap(await open_plain(), context)
 
         return open_tls
+
+    def _open_introduced(self, open_plain: Open, link: Session) -> Open:
+        async def open_introduced() -> Transport:
+            transport = await open_plain()
+            try:
+                header = ProxyHeader()
+                rest: bytes | None = None
+                while rest is None:
+                    rest = header.receive(await transport.receive())
+            except BaseException as error:
+                await transport.aclose()
+                if not isinstance(error, ProxyProtocolError):
+                    raise
+                self._say_unproxied(link.peer, error)
+                raise ConnectionAbortedError(str(error)) from error
+            if header.address is not None:
+                self._engine.proxied(link, header.address, self._host.now())
+            return PrefixedTransport(rest, transport) if rest else transport
+
+        return open_introduced
+
+    def _say_unproxied(self, peer: Address, error: Exception) -> None:
+        if not self._told_unproxied:
+            self._told_unproxied = True
+            logger.warning(NO_PROXY_HEADER, peer, error)
 
     # --- actions -----------------------------------------------------------------------------
 

@@ -1,15 +1,18 @@
 """What the serving commands share: options, and what they make of them."""
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import Group, Parameter
 
+from pipebus.http.forwarded import TrustedProxies
 from pipebus.limits import Limits
-from pipebus_anyio.bind import BindTo, parse_bind
+from pipebus.resilience.rate_limit import RateLimit
+from pipebus_anyio.bind import BindTo, TcpBind, parse_bind
 from pipebus_anyio.options import DriverName, Options, ServeOptions, Wire
 from pipebus_anyio.server import Server
 from pipebus_anyio.tls import TLSConfig
@@ -32,6 +35,7 @@ def _installed(_: object, wire: str) -> None:
     Options(wire=wire).new_wire()
 
 
+_MOST_PORT: Final = 65_535
 WireOption = Annotated[Wire, Parameter(validator=_installed)]
 
 
@@ -58,17 +62,38 @@ class ServingOptions:
     """Processes that share the addresses; SIGHUP replaces them, one by one."""
     worker: Annotated[str | None, Parameter(show=False)] = None
     """What `worker.SupervisorLink` takes, where this process is one of them."""
-
-    def __post_init__(self) -> None:
-        """Raise `ValueError` for a number of workers that is none."""
-        if self.workers is not None and self.workers < 1:
-            msg = f"--workers must be 1 or more, not {self.workers}"
-            raise ValueError(msg)
-
     tls_cert: Path | None = None
     """Serve https: the certificate with its chain, PEM."""
     tls_key: Path | None = None
     """Its private key, PEM; without: in the certificate's file."""
+    admin: str | None = None
+    """HOST:PORT or unix:PATH of /livez, /readyz and /metrics.
+
+    With --workers each has its own port: this one and those after it."""
+    health_routes: bool = False
+    """Serve /livez and /readyz beside the pipeline's routes, too."""
+    rate_limit: float | None = None
+    """Requests a second that each client may send; beyond: 429."""
+    rate_burst: int | None = None
+    """Requests that it may send at once; by default as many as in a second."""
+    trusted_proxy: tuple[str, ...] = ()
+    """A network, such as 10.0.0.0/8, or `unix`, whose X-Forwarded-For, Forwarded and X-Request-ID
+    are believed; may be given several times."""
+    proxy_protocol: bool = False
+    """Every connection begins with a PROXY protocol header, version 1 or 2."""
+    request_id: bool = False
+    """Put an X-Request-ID into every response."""
+    server_timing: bool = False
+    """Put a Server-Timing into every response."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for what does not go together."""
+        if self.workers is not None and self.workers < 1:
+            msg = f"--workers must be 1 or more, not {self.workers}"
+            raise ValueError(msg)
+        if self.rate_burst is not None and self.rate_limit is None:
+            msg = "--rate-burst needs --rate-limit"
+            raise ValueError(msg)
 
 
 def addresses(options: ServingOptions) -> list[BindTo]:
@@ -85,15 +110,63 @@ def addresses(options: ServingOptions) -> list[BindTo]:
     return bind
 
 
+def admin_addresses(options: ServingOptions) -> list[tuple[str, int]]:
+    """Return where the admin listener of each worker is: a port, and those after it.
+
+    With port 0 each has any free one. Raises `CliError` for what is no such address.
+    """
+    if options.admin is None:
+        return []
+    with _said_of("--admin"):
+        [found] = parse_bind(options.admin)
+    workers = options.workers or 1
+    if not isinstance(found, TcpBind) or found.port + workers - 1 > _MOST_PORT:
+        msg = f"--admin needs a port for each of {workers} workers, not {options.admin}"
+        raise CliError(msg, USAGE)
+    step = 1 if found.port else 0
+    return [(found.host, found.port + step * slot) for slot in range(workers)]
+
+
 def serve_options(options: ServingOptions, limits: Limits, bind: Sequence[BindTo]) -> ServeOptions:
-    """Return the arguments of `run`; raises `CliError` for a certificate that will not do."""
+    """Return the arguments of `run`; raises `CliError` for a certificate that will not do.
+
+    Likewise for an address of the admin listener, a network or a rate that is none.
+    """
+    with _said_of("--admin"):
+        parse_bind(options.admin or [])
+    with _said_of("--trusted-proxy"):
+        TrustedProxies(options.trusted_proxy)
     return ServeOptions(
         bind=bind,
         tls=_tls(options.tls_cert, options.tls_key),
         limits=limits,
         driver=options.driver,
         wire=options.wire,
+        admin=options.admin,
+        health_routes=options.health_routes,
+        rate_limit=_rate_limit(options),
+        trusted_proxies=options.trusted_proxy,
+        proxy_protocol=options.proxy_protocol,
+        request_id=options.request_id,
+        server_timing=options.server_timing,
     )
+
+
+def _rate_limit(options: ServingOptions) -> RateLimit | None:
+    if options.rate_limit is None:
+        return None
+    with _said_of("--rate-limit"):
+        return RateLimit(options.rate_limit, options.rate_burst)
+
+
+@contextmanager
+def _said_of(option: str) -> Iterator[None]:
+    """Turn a value that will not do into one line about its option."""
+    try:
+        yield
+    except ValueError as error:
+        msg = f"{option}: {error}"
+        raise CliError(msg, USAGE) from error
 
 
 def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
@@ -121,6 +194,8 @@ def banner(what: str, workers: int | None, server: Server) -> str:
     if changed:
         lines.append(f"limits: {', '.join(changed)}")
     lines += [f"listening at {url}" for url in server.urls]
+    if workers is None:  # else each has its own, which the supervisor says
+        lines += [f"admin at {url}" for url in server.admin_urls]
     return "\n".join(lines)
 
 

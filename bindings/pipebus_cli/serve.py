@@ -13,9 +13,9 @@ from pipebus.limits import Limits
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio import bind
 from pipebus_anyio.process import prepare
-from pipebus_anyio.server import Server
+from pipebus_anyio.server import Server, url_of
 from pipebus_cli.errors import USAGE, CliError, explain
-from pipebus_cli.options import ServingOptions, addresses, banner, serve_options
+from pipebus_cli.options import ServingOptions, addresses, admin_addresses, banner, serve_options
 from pipebus_cli.runtimes import choose
 from pipebus_cli.supervisor import Supervisor
 from pipebus_cli.worker import SupervisorLink
@@ -62,6 +62,8 @@ def serve(
     link = None if options.worker is None else SupervisorLink(options.worker)
     pipeline = new()
     ready = serve_options(options, limits, addresses(options) if link is None else link.bind)
+    if link is not None:
+        ready["admin"] = link.admin
 
     def started(server: Server) -> None:
         text = banner(what, options.workers, server)
@@ -86,22 +88,32 @@ def supervise(arguments: Sequence[str], options: ServingOptions, limits: Limits)
     that cannot be listened at.
     """
     assert options.workers is not None, "otherwise there is nothing to supervise"
-    where = addresses(options)
+    where, admin_at = addresses(options), admin_addresses(options)
     try:
         sockets = bind.open_listeners_for(options.workers, where)
+        admin = [bind.open_listeners_for(1, one)[0] for one in admin_at]
     except OSError as error:
         raise CliError(_why_not(error, options)) from error
     prepare("INFO")
     supervisor = Supervisor(
         [sys.executable, "-m", "pipebus_cli", *arguments],
         sockets,
+        admin=admin,
         grace=limits.drain_delay + limits.grace,
-        started=lambda text: print(text, flush=True),
+        started=lambda text: print("\n".join([text, *_admin_lines(admin)]), flush=True),
     )
     status = supervisor.run()
     if supervisor.error:
         raise CliError(supervisor.error, status)
     return status
+
+
+def _admin_lines(admin: Sequence[Sequence[bind.ListeningSocket]]) -> list[str]:
+    return [
+        f"admin of worker {number} at {url_of('http', one.address)}"
+        for number, sockets in enumerate(admin, 1)
+        for one in sockets
+    ]
 
 
 def _from_listening(error: BaseException) -> bool:

@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from typing import Final
 
 from pipebus_anyio.bind import ListeningSocket
@@ -34,17 +35,22 @@ class Child:
         self,
         command: Sequence[str],
         sockets: Sequence[ListeningSocket],
+        admin: Sequence[ListeningSocket],
         supervisor_pipe: int,
     ) -> None:
         self.ready_pipe: int | None
         self.ready_pipe, write = os.pipe()
-        passed = (write, supervisor_pipe, *(one.sock.fileno() for one in sockets))
+        passed = (
+            (write, supervisor_pipe),
+            tuple(one.sock.fileno() for one in sockets),
+            tuple(one.sock.fileno() for one in admin),
+        )
         try:
             # The command is this interpreter with the arguments that the user gave to it. In a
             # session of its own: a terminal's Ctrl-C would reach it beside the SIGTERM from here.
             self.process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603
-                [*command, OPTION, write_descriptors(passed)],
-                pass_fds=passed,
+                [*command, OPTION, write_descriptors(*passed)],
+                pass_fds=tuple(chain(*passed)),
                 start_new_session=True,
             )
         except OSError:
@@ -70,15 +76,17 @@ class Supervisor:
         command: Sequence[str],
         sockets: Sequence[Sequence[ListeningSocket]],
         *,
+        admin: Sequence[Sequence[ListeningSocket]] = (),
         grace: float,
         started: Callable[[str], None],
     ) -> None:
-        """Take the command to run, and the sockets of each slot, which `run` closes.
+        """Take the command to run, and the sockets of each slot (`admin`: likewise), which `run` closes.
 
         `started` is called with a banner once every worker has been ready.
         """
         self._command = command
         self._sockets = sockets
+        self._admin = admin or [()] * len(sockets)
         self._started = started
         self._supervision = Supervision(len(sockets), grace=grace)
         self._children: dict[Worker, Child] = {}
@@ -182,7 +190,8 @@ class Supervisor:
 
     def _start(self, worker: Worker) -> None:
         try:
-            child = Child(self._command, self._sockets[worker.slot], self._alive_pipe)
+            slot = worker.slot
+            child = Child(self._command, self._sockets[slot], self._admin[slot], self._alive_pipe)
         except OSError as error:  # no more processes or memory, or the interpreter is replaced
             # Whoever reads this needs the reason of the system, not the place in this program.
             logger.error("cannot start worker %d: %s", worker.slot + 1, error)  # noqa: TRY400
@@ -198,6 +207,5 @@ class Supervisor:
 
     def _close_sockets(self) -> None:
         """Let go of the sockets: what waits in one is its worker's to accept before it closes it."""
-        for sockets in self._sockets:
-            for one in sockets:
-                one.close()
+        for one in chain(*self._sockets, *self._admin):
+            one.close()

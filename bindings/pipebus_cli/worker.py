@@ -13,9 +13,13 @@ OPTION: Final = "--worker"
 """The option, hidden in the help, by which the supervisor starts a worker."""
 
 
-def write_descriptors(numbers: Sequence[int]) -> str:
-    """Write the option's value: the ready pipe, the supervisor's pipe, the listening sockets."""
-    return ",".join(map(str, numbers))
+def write_descriptors(pipes: Sequence[int], sockets: Sequence[int], admin: Sequence[int]) -> str:
+    """Write the option's value: the ready pipe and the supervisor's, the listening sockets, the admin's."""
+    return "/".join(",".join(map(str, numbers)) for numbers in (pipes, sockets, admin))
+
+
+def _read_descriptors(text: str) -> list[list[int]]:
+    return [[int(number) for number in part.split(",") if number] for part in text.split("/")]
 
 
 class SupervisorLink:
@@ -26,11 +30,14 @@ class SupervisorLink:
     """
 
     def __init__(self, descriptors: str) -> None:
-        self._ready, self._supervisor, *sockets = map(int, descriptors.split(","))
+        pipes, sockets, admin = _read_descriptors(descriptors)
+        self._ready, self._supervisor = pipes
         self.bind: list[str] = [f"fd:{number}" for number in sockets]
         """Where to listen."""
+        self.admin: list[str] | None = [f"fd:{number}" for number in admin] or None
+        """Where the admin listener is, if there is to be one."""
         self._server: Server | None = None
-        for number in (self._ready, self._supervisor, *sockets):
+        for number in (*pipes, *sockets, *admin):
             os.set_inheritable(number, False)  # not for what a handler may start
         threading.Thread(target=self._outlive_nobody, name="supervisor", daemon=True).start()
 

@@ -14,6 +14,7 @@ from pipebus.bus.topic import check_pattern
 from pipebus.bus.wait_graph import find_cycle
 from pipebus.errors import LocalProtocolError, RegistrationError, WouldDeadlock
 from pipebus.limits import INFINITY, Limits
+from pipebus.telemetry.trace import TraceContext
 from pipebus.timers import TimerQueue
 from pipebus.wall_clock import WallClock
 
@@ -102,7 +103,7 @@ class Bus(PubSub):
         timed: bool = True,
         subject: str = "",
         metadata: Mapping[str, str] | None = None,
-        traceparent: str = "",
+        trace: TraceContext | None = None,
         correlation_id: str = "",
     ) -> Exchange:
         """Open an exchange: publish its request, and give it to a responder or its queue.
@@ -116,7 +117,7 @@ class Bus(PubSub):
         if group is None:
             group = route.group
         event = self._event(
-            topic, data, now, publisher, cause, subject, metadata, traceparent, correlation_id,
+            topic, data, now, publisher, cause, subject, metadata, trace, correlation_id,
             deadline if deadline < INFINITY else None,
         )  # fmt: skip
         for sub in route.blocking:

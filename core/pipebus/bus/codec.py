@@ -10,6 +10,7 @@ from pipebus.bus.event import NO_METADATA, Event
 from pipebus.bus.topic import check_topic
 from pipebus.errors import CodecError, text_of
 from pipebus.limits import Limits
+from pipebus.telemetry.trace import received
 
 
 class Codec(Protocol):
@@ -42,6 +43,8 @@ class _Wire(msgspec.Struct, omit_defaults=True):
     correlation_id: str = ""
     causation_id: str = ""
     traceparent: str = ""
+    tracestate: str = ""
+    baggage: str = ""
     remaining: float | None = None
     metadata: dict[str, str] | None = None
 
@@ -81,6 +84,8 @@ class _MsgspecCodec:
             event.correlation_id,
             event.causation_id,
             event.traceparent,
+            event.tracestate,
+            event.baggage,
             None if event.deadline is None else max(0.0, event.deadline - now),
             dict(event.metadata) or None,
         )
@@ -118,7 +123,7 @@ class _MsgspecCodec:
             wire.subject,
             wire.correlation_id,
             wire.causation_id,
-            wire.traceparent,
+            received(wire.traceparent, wire.tracestate, wire.baggage),
             None if remaining is None else now + remaining,
             MappingProxyType(wire.metadata) if wire.metadata else NO_METADATA,
         )

@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
+from pipebus.telemetry.trace import TraceContext
+
 NO_METADATA: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -30,8 +32,23 @@ class Event(msgspec.Struct, frozen=True):
     """The id of the request that this belongs to (an exchange's id; its own for the first)."""
     causation_id: str = ""
     """The id of the event whose handler published this one."""
-    traceparent: str = ""
-    """W3C trace context, passed through."""
+    trace: TraceContext | None = None
+    """What it is part of, as it came with a request or from a span; passed on by all that follows."""
     deadline: float | None = None
     """Absolute, on the monotonic clock; only within the process."""
     metadata: Mapping[str, str] = NO_METADATA
+
+    @property
+    def traceparent(self) -> str:
+        """The W3C trace context; empty where there is none."""
+        return "" if self.trace is None else self.trace.traceparent
+
+    @property
+    def tracestate(self) -> str:
+        """What vendors added to it; empty where there is nothing."""
+        return "" if self.trace is None else self.trace.tracestate
+
+    @property
+    def baggage(self) -> str:
+        """The W3C baggage; empty where there is none."""
+        return "" if self.trace is None else self.trace.baggage

@@ -22,6 +22,7 @@ from pipebus.errors import (
     text_of,
 )
 from pipebus.limits import Limits
+from pipebus.telemetry.trace import TraceContext
 from pipebus.wall_clock import WallClock
 
 Output = Subscription | Exchange | Publisher
@@ -147,7 +148,7 @@ class PubSub:
         cause: Event | None = None,
         subject: str = "",
         metadata: Mapping[str, str] | None = None,
-        traceparent: str = "",
+        trace: TraceContext | None = None,
         correlation_id: str = "",
     ) -> Event:
         """Deliver an event to every match; where a lossless queue is full it parks.
@@ -157,7 +158,7 @@ class PubSub:
         """
         route = self._routes.get(topic) or self._router.find(topic)
         event = self._event(
-            topic, data, now, publisher, cause, subject, metadata, traceparent, correlation_id, None
+            topic, data, now, publisher, cause, subject, metadata, trace, correlation_id, None
         )
         for sub in route.blocking:
             if len(sub.queue) >= sub.maxsize:
@@ -177,13 +178,13 @@ class PubSub:
         cause: Event | None = None,
         subject: str = "",
         metadata: Mapping[str, str] | None = None,
-        traceparent: str = "",
+        trace: TraceContext | None = None,
         correlation_id: str = "",
     ) -> Event:
         """Deliver an event to every match at once, or raise `WouldBlock` and deliver to none."""
         route = self._routes.get(topic) or self._router.find(topic)
         event = self._event(
-            topic, data, now, publisher, cause, subject, metadata, traceparent, correlation_id, None
+            topic, data, now, publisher, cause, subject, metadata, trace, correlation_id, None
         )
         for sub in route.blocking:
             if len(sub.queue) >= sub.maxsize and self._would_park(sub, event):
@@ -270,7 +271,7 @@ class PubSub:
         cause: Event | None,
         subject: str,
         metadata: Mapping[str, str] | None,
-        traceparent: str,
+        trace: TraceContext | None,
         correlation_id: str,
         deadline: float | None,
     ) -> Event:
@@ -279,13 +280,13 @@ class PubSub:
         if cause is None and not metadata:
             return Event(
                 event_id, publisher.name, topic, now + self._clock.offset, data, subject,
-                correlation_id or event_id, "", traceparent, deadline,
+                correlation_id or event_id, "", trace, deadline,
             )  # fmt: skip
         causation_id = ""
         if cause is not None:
             causation_id = cause.id
             correlation_id = correlation_id or cause.correlation_id
-            traceparent = traceparent or cause.traceparent
+            trace = trace or cause.trace
         return Event(
             event_id,
             publisher.name,
@@ -295,7 +296,7 @@ class PubSub:
             subject,
             correlation_id or event_id,
             causation_id,
-            traceparent,
+            trace,
             deadline,
             MappingProxyType(dict(metadata)) if metadata else NO_METADATA,
         )

@@ -1,6 +1,7 @@
 """The parts of the engine, and how what one says becomes an input of another."""
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 from pipebus.bus.bus import Bus
@@ -17,16 +18,20 @@ from pipebus.engine.health_routes import health_pipeline
 from pipebus.engine.invocation import Invocation
 from pipebus.engine.outgoing import Outgoing
 from pipebus.engine.wiring import wire_responders, wire_routes, wire_subscribers
+from pipebus.http.annotations import Annotations
 from pipebus.http.client import ClientCall, ClientConnection, HttpClient, Output
 from pipebus.http.client_events import CLIENT_REQUEST
 from pipebus.http.dispatch import Dispatch
 from pipebus.http.drain import Drain
+from pipebus.http.gate import Gate, new_gate
 from pipebus.http.routes import Routes
 from pipebus.http.session import BodyStream, RouteTarget, Session
 from pipebus.http.wire import WireCodec
 from pipebus.limits import ClientLimits, Limits, Timeouts
 from pipebus.pipeline.declare import Pipeline
 from pipebus.resilience.admission import Admission
+from pipebus.resilience.rate_limit import RateLimit
+from pipebus.telemetry.trace import Tracing
 from pipebus.timers import TimerQueue
 from pipebus.wall_clock import WallClock
 
@@ -44,9 +49,17 @@ class Assembly:
         limits: Limits | None = None,
         client_limits: ClientLimits | None = None,
         timeouts: Timeouts | None = None,
+        rate_limit: RateLimit | None = None,
+        trusted_proxies: Sequence[str] = (),
+        request_id: bool = False,
+        server_timing: bool = False,
+        tracing: Tracing | None = None,
         health_routes: bool = False,
     ) -> None:
-        """`health_routes` adds `/livez` and `/readyz` to the pipeline's own routes."""
+        """Make the parts; raises `RegistrationError` for declarations in conflict.
+
+        The options are those of `serve` (`pipebus_anyio.options.ServeOptions`).
+        """
         limits = limits or Limits()
         self.limits = limits
         self.state: Any = None
@@ -68,6 +81,14 @@ class Assembly:
         self._drain.on_left = self._stop_accepting
         routes: Routes[RouteTarget] = Routes()
         wire_routes(routes, pipeline, self.bus, limits)
+        self.gate: Gate | None = new_gate(
+            limits,
+            self.timers,
+            rate_limit=rate_limit,
+            trusted_proxies=trusted_proxies,
+            routes_limited=any(route.rate_limit is not None for route in pipeline.routes),
+        )
+        """Who is let in, where anything bounds that but `admission`."""
         self.dispatch: Dispatch = Dispatch(
             self.bus,
             routes,
@@ -77,10 +98,17 @@ class Assembly:
             clock=self.clock,
             admission=self.admission,
             drain=self._drain,
+            gate=self.gate,
+            annotations=(
+                Annotations(request_id=request_id, server_timing=server_timing)
+                if request_id or server_timing
+                else None
+            ),
+            tracing=tracing,
         )
         self._calls = BusCalls(self.bus, self._outbox, limits)
         self._handlers = Handlers(
-            pipeline, self.bus, self.dispatch, self._outbox, limits, id_prefix
+            pipeline, self.bus, self.dispatch, self._outbox, limits, id_prefix, tracing
         )
         self.checks: Checks = Checks(
             pipeline.checks, self._handlers, self.bus, self._outbox, self._drain, id_prefix
@@ -89,7 +117,7 @@ class Assembly:
         if health_routes:
             wire_routes(routes, health_pipeline(self.checks, details=False), self.bus, limits)
         self._outgoing = Outgoing(
-            self.bus, self._calls, self.client, self._outbox, timeouts or Timeouts()
+            self.bus, self._calls, self.client, self._outbox, timeouts or Timeouts(), tracing
         )
         self._network: Responder | None = None
         """Who answers outgoing calls, unless the pipeline does."""

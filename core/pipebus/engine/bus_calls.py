@@ -89,6 +89,7 @@ class BusCalls:
                 now,
                 publisher=publisher,
                 cause=None if origin is None else origin.cause,
+                trace=None if origin is None else origin.trace,
                 subject=subject,
                 metadata=metadata,
             )
@@ -114,6 +115,7 @@ class BusCalls:
             now,
             publisher=self.sender(origin),
             cause=None if origin is None else origin.cause,
+            trace=None if origin is None else origin.trace,
             subject=subject,
             metadata=metadata,
         )
@@ -188,6 +190,7 @@ class BusCalls:
                 deadline=deadline,
                 publisher=call.publisher,
                 cause=None if origin is None else origin.cause,
+                trace=None if origin is None else origin.trace,
                 owner=call,
                 subject=subject,
                 metadata=metadata,

@@ -14,6 +14,7 @@ from pipebus.bus.subscription import Subscription
 from pipebus.http.client import ClientCall
 from pipebus.http.session import BodyStream
 from pipebus.limits import INFINITY, Timeouts
+from pipebus.telemetry.trace import Span
 from pipebus.timers import Timed, TimerQueue
 
 if TYPE_CHECKING:  # actions carry calls, and the outbox makes actions of calls
@@ -78,7 +79,17 @@ class RequestCall(PublisherCall):
 class HttpCall(RequestCall):
     """An outgoing HTTP call. Its result is the response, or what `wrap` makes of a streamed one."""
 
-    __slots__ = ("ahead", "client_call", "on_bus", "reader", "room", "stream", "timeouts", "wrap")
+    __slots__ = (
+        "ahead",
+        "client_call",
+        "on_bus",
+        "reader",
+        "room",
+        "span",
+        "stream",
+        "timeouts",
+        "wrap",
+    )
 
     def __init__(
         self, publisher: Publisher, timeouts: Timeouts, stream: bool, on_bus: bool
@@ -106,6 +117,8 @@ class HttpCall(RequestCall):
         self.reader: ReadCall | None = None
         self.room: RoomCall | None = None
         self.wrap: Callable[[HttpCall], Any] | None = None
+        self.span: Span | None = None
+        """What its time is recorded as, if it is."""
 
     def result(self) -> Any:
         """Return the response (streamed: what `wrap` makes of this call) or raise the error."""

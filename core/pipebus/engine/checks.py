@@ -128,7 +128,7 @@ class Checks:
             f"{self._prefix}{self._number}", "check", check.handler, (event,), event
         )
         self._running[invocation] = check
-        self._handlers.run(invocation)
+        self._handlers.run(invocation, now)
 
     def _give_up(self, check: HealthCheck, now: float) -> None:
         invocation = next(run for run, of in self._running.items() if of is check)

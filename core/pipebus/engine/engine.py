@@ -20,7 +20,7 @@ class Engine(Assembly):
     A binding calls an input, then pulls `next_action` until it is None and carries each out, then
     arms its one timer for `next_deadline`.
 
-    - Connections: `accepted`, `receive_data`, `receive_eof`, `eof_ahead`, `connection_lost`,
+    - Connections: `accepted`, `proxied`, `receive_data`, `receive_eof`, `eof_ahead`, `connection_lost`,
       `data_sent`; `resolved`, `resolve_failed`, `connected`, `connect_failed`.
     - Handlers: `begin`, `complete`, `fail`, `ended`; `body_chunk`, `body_end`, `body_failed`.
     - Calls (see `calls.py`): `publish`, `request`, `sleep`, `http`, `read`, `next_event`,
@@ -40,6 +40,10 @@ class Engine(Assembly):
         session = self.dispatch.opened(client, tls, token, now)
         self._settle(now)
         return session
+
+    def proxied(self, session: Session, client: Address, now: float) -> None:
+        """Note whom a PROXY protocol header names, before any byte is received."""
+        self.dispatch.proxied(session, client, now)
 
     def receive_data(self, link: Link, data: bytes, now: float) -> None:
         """Take bytes from the peer (not empty)."""

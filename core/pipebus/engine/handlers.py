@@ -8,6 +8,7 @@ from pipebus.bus.exchange import Exchange
 from pipebus.bus.subscription import Subscription
 from pipebus.engine.actions import Cancel, OutgoingBody, Report, Run
 from pipebus.engine.calls import Outbox, RoomCall
+from pipebus.engine.handler_spans import end_span, start_span
 from pipebus.engine.invocation import OPEN, Invocation
 from pipebus.errors import LocalProtocolError, StreamInterrupted
 from pipebus.http.dispatch import Dispatch
@@ -15,6 +16,7 @@ from pipebus.http.problem import answer_for_error
 from pipebus.http.response import Response
 from pipebus.limits import Limits
 from pipebus.pipeline.declare import Pipeline, ResponderDecl, RouteDecl, SubscriberDecl
+from pipebus.telemetry.trace import Tracing
 
 _STOPPED = "the handler's task was cancelled from outside"
 
@@ -44,7 +46,7 @@ class Handlers:
 
     __slots__ = (
         "_bus", "_dispatch", "_limits", "_number", "_outbox", "_pipeline", "_prefix", "_rooms",
-        "_tap_budget", "_taps", "checks", "running",
+        "_tap_budget", "_taps", "_tracing", "checks", "running",
     )  # fmt: skip
 
     def __init__(
@@ -55,12 +57,14 @@ class Handlers:
         outbox: Outbox,
         limits: Limits,
         id_prefix: str,
+        tracing: Tracing | None,
     ) -> None:
         self._pipeline = pipeline
         self._bus = bus
         self._dispatch = dispatch
         self._outbox = outbox
         self._limits = limits
+        self._tracing = tracing
         self._prefix = f"{id_prefix}i"
         self._number = 0
         self._taps: deque[Subscription] = deque()
@@ -75,8 +79,10 @@ class Handlers:
         self._number += 1
         return f"{self._prefix}{self._number}"
 
-    def run(self, invocation: Invocation) -> None:
+    def run(self, invocation: Invocation, now: float) -> None:
         """Have it run."""
+        if self._tracing is not None:
+            start_span(self._tracing, invocation, now)
         self.running[invocation] = None
         self._outbox.actions.append(Run(invocation))
 
@@ -101,7 +107,7 @@ class Handlers:
                 exchange.deadline = now + declared.timeout
                 self._outbox.timers.watch(exchange)
         exchange.invocation = invocation
-        self.run(invocation)
+        self.run(invocation, now)
 
     def ready(self, subscription: Subscription, now: float) -> None:
         """Run a declared subscriber for its next event, now, or a tap after the sweep's writes."""
@@ -124,7 +130,8 @@ class Handlers:
                 (event,),
                 event,
                 subscription=subscription,
-            )
+            ),
+            now,
         )
 
     def run_a_tap(self, now: float) -> bool:
@@ -199,6 +206,7 @@ class Handlers:
         """Take what a handler raised."""
         if invocation.state != "running":
             return
+        invocation.failed = type(error).__name__
         invocation.state = "finished"
         exchange = invocation.exchange
         if exchange is None:
@@ -212,7 +220,7 @@ class Handlers:
                     exchange.request, exchange=exchange,
                 )  # fmt: skip
                 exchange.invocation = answer
-                self.run(answer)
+                self.run(answer, now)
                 return
         told_so = exchange.outcome is not None and isinstance(error, StreamInterrupted)
         if (
@@ -245,6 +253,8 @@ class Handlers:
         if invocation.state in OPEN:
             self._stopped(invocation, now)
         invocation.state = "ended"
+        if invocation.span is not None:
+            end_span(invocation, now)
         self._release(invocation, now)
         exchange = invocation.exchange
         if exchange is not None and exchange.invocation is invocation:

@@ -9,6 +9,7 @@ from pipebus.bus.responders import Responder
 from pipebus.bus.subscription import Subscription
 from pipebus.limits import INFINITY
 from pipebus.pipeline.handlers import Handler, Mode
+from pipebus.telemetry.trace import Span, TraceContext
 
 Kind = Literal["route", "respond", "subscriber", "tap", "error", "check"]
 State = Literal["created", "running", "streaming", "finished", "ended"]
@@ -21,8 +22,8 @@ class Invocation:
     """What a `Run` names. For the binding: `mode`, `name` and its own `task`."""
 
     __slots__ = (
-        "_publisher", "arguments", "cancelled", "cause", "exchange", "handler", "id", "kind",
-        "mode", "name", "responder", "state", "subscription", "task",
+        "_publisher", "arguments", "cancelled", "cause", "exchange", "failed", "handler", "id", "kind",
+        "mode", "name", "responder", "span", "state", "subscription", "task",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +52,10 @@ class Invocation:
         self.subscription: Subscription | None = subscription
         self.state: State = "created"
         self.cancelled: bool = False
+        self.failed: str = ""
+        """The class of what it raised."""
+        self.span: Span | None = None
+        """What is recorded of this work, if anything is; of a route: of its request."""
         self.task: object = None
         """The binding's: the task that runs it."""
         self._publisher: Publisher | None = None
@@ -65,6 +70,11 @@ class Invocation:
             if self.subscription is not None:
                 self.subscription.runner = self._publisher
         return self._publisher
+
+    @property
+    def trace(self) -> TraceContext | None:
+        """What this work is part of, and all that it asks of others."""
+        return self.cause.trace if self.span is None else self.span.context
 
     @property
     def deadline(self) -> float | None:

@@ -21,7 +21,9 @@ from pipebus.http.client_events import (
 )
 from pipebus.http.headers import Headers
 from pipebus.http.response import Response
+from pipebus.http.spans import end_client_span, start_client_span
 from pipebus.limits import INFINITY, Timeouts
+from pipebus.telemetry.trace import Tracing
 
 CLIENT: Final = "http.client"
 """The name of the group that answers."""
@@ -34,16 +36,25 @@ class Outgoing:
     test, or a cache, stands in for the network.
     """
 
-    __slots__ = ("_bus", "_calls", "_client", "_nobody", "_outbox", "_timeouts", "_uploads")
+    __slots__ = (
+        "_bus", "_calls", "_client", "_nobody", "_outbox", "_timeouts", "_tracing", "_uploads",
+    )  # fmt: skip
 
     def __init__(
-        self, bus: Bus, calls: BusCalls, client: HttpClient, outbox: Outbox, timeouts: Timeouts
+        self,
+        bus: Bus,
+        calls: BusCalls,
+        client: HttpClient,
+        outbox: Outbox,
+        timeouts: Timeouts,
+        tracing: Tracing | None,
     ) -> None:
         self._bus = bus
         self._calls = calls
         self._client = client
         self._outbox = outbox
         self._timeouts = timeouts
+        self._tracing = tracing
         self._uploads: dict[HttpCall, Upload] = {}
         self._nobody = Publisher(PROGRAM)
         """Of every call that is not on the bus, where nothing is published."""
@@ -77,6 +88,13 @@ class Outgoing:
         clocks = timeouts or self._timeouts
         sender = self._calls.sender(origin) if on_bus else self._nobody
         call = HttpCall(sender, clocks, stream, on_bus)
+        trace = None if origin is None else origin.trace
+        if self._tracing is not None:
+            call.span = start_client_span(self._tracing, request, trace, now)
+            if call.span is not None:
+                trace = call.span.context
+        if trace is not None:
+            request = request.passing_on(trace.fields())
         if not on_bus:
             call.client_call = self._client.request(request, clocks, now, stream=stream, owner=call)
         else:
@@ -84,6 +102,8 @@ class Outgoing:
             self._calls.open(call, CLIENT_REQUEST, request, now, origin, deadline)
             if call.exchange is not None and call.exchange.outcome is not None:
                 call.error = _client_error(call.exchange) or call.error
+            if call.exchange is None or call.exchange.outcome is not None:
+                self._end_span(call, call.error, now)  # it was refused at once
         if chunks is not None and not call.done:
             upload = self._uploads[call] = Upload(call, chunks)
             self._outbox.actions.append(upload)
@@ -149,6 +169,8 @@ class Outgoing:
             self._feed(call, call.reader, now)
         if call.stream and news.head is not None and news.error is None:
             self._outbox.finish(call)
+        if news.done and not call.on_bus:
+            self._end_span(call, news.error, now)
         if not call.on_bus and not call.done and news.done:
             self._outbox.finish(call, news.response, news.error)
 
@@ -190,9 +212,15 @@ class Outgoing:
         if call.client_call is None:
             self._stand_in(call, exchange)
         error = None if exchange.outcome == "replied" else _client_error(exchange)
+        self._end_span(call, error or exchange.error, now)
         self._calls.answered(call, exchange, now, error)
         if self._uploads:
             self._end_upload(call)
+
+    def _end_span(self, call: HttpCall, error: BaseException | None, now: float) -> None:
+        if call.span is not None:
+            span, call.span = call.span, None
+            end_client_span(span, call.client_call, error, now)
 
     def _stand_in(self, call: HttpCall, exchange: Exchange) -> None:
         """Make the answer of a program's own responder look like one from the network."""

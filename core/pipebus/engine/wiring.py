@@ -10,6 +10,7 @@ from pipebus.http.session import RouteTarget
 from pipebus.limits import Limits
 from pipebus.pipeline.declare import Inherit, Pipeline
 from pipebus.pipeline.handlers import Mode
+from pipebus.resilience.rate_limit import RateLimiter
 
 
 def concurrency(declared: int | None, mode: Mode, limits: Limits) -> int:
@@ -41,6 +42,11 @@ def wire_routes(
                 timeout=limits.request_timeout if declared.timeout is None else declared.timeout,
                 max_body=limits.max_body if isinstance(body, Inherit) else body,
                 handler=declared,
+                limiter=(
+                    None
+                    if declared.rate_limit is None
+                    else RateLimiter(declared.rate_limit, limits.rate_limit_keys)
+                ),
             ),
         )
 

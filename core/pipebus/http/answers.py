@@ -7,15 +7,20 @@ from typing import Final
 from pipebus.bus.bus import Bus
 from pipebus.bus.exchange import Exchange
 from pipebus.errors import LocalProtocolError, StreamInterrupted
+from pipebus.http.annotations import Annotations
 from pipebus.http.events import HTTP_ERROR, HTTP_RESPONSE, HttpFailed, HttpResponded
+from pipebus.http.gate import Gate
 from pipebus.http.problem import SITUATIONS, Situation, problem_response, response_for_error
 from pipebus.http.request_count import count_request
 from pipebus.http.response import Response
 from pipebus.http.session import ANSWERED, ENDED, STREAMING, BodyStream, Session
+from pipebus.http.spans import end_server_span
+from pipebus.http.wire import RawHeaders
 from pipebus.limits import Limits
 from pipebus.resilience.admission import Admission
 from pipebus.telemetry.http_metrics import ServerMetrics
 from pipebus.telemetry.stages import measure
+from pipebus.telemetry.trace import Tracing
 from pipebus.timers import TimerQueue
 
 Output = Session | BodyStream | Exchange
@@ -42,7 +47,16 @@ class Answers(ABC):
     A part of `Dispatch`, which has the inputs of the driver; see there.
     """
 
-    def __init__(self, bus: Bus, limits: Limits, timers: TimerQueue, admission: Admission) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        limits: Limits,
+        timers: TimerQueue,
+        admission: Admission,
+        gate: Gate | None,
+        annotations: Annotations | None,
+        tracing: Tracing | None,
+    ) -> None:
         self._bus = bus
         self._limits = limits
         self._timers = timers
@@ -50,6 +64,9 @@ class Answers(ABC):
         self.metrics: ServerMetrics = ServerMetrics()
         self.refusals: dict[str, int] = {}
         """Requests answered without being dispatched, by the situation."""
+        self._gate = gate
+        self._annotations = annotations
+        self._tracing = tracing
         self.outputs: deque[Output] = deque()
         """For looking whether `next_output` may have something, which costs less than to ask."""
 
@@ -78,7 +95,7 @@ class Answers(ABC):
         try:
             goes_on = session.conn.send_response(
                 response.status,
-                response.headers.raw,
+                self._fields(session, response, now),
                 None,
                 now,
                 content_length=response.content_length,
@@ -204,7 +221,7 @@ class Answers(ABC):
             assert exchange.error is not None
             retry_after = self._limits.retry_after
             response = response_for_error(
-                exchange.error, instance=exchange.id, retry_after=retry_after
+                exchange.error, instance=self._request_id(session), retry_after=retry_after
             )
             self._send(session, response, now)
         elif outcome == "cancelled" and exchange.cancel_reason == "disconnect":
@@ -232,9 +249,16 @@ class Answers(ABC):
 
     def _send(self, session: Session, response: Response, now: float) -> None:
         status = response.status
-        session.conn.send_response(status, response.headers.raw, response.body, now)
+        fields = self._fields(session, response, now)
+        session.conn.send_response(status, fields, response.body, now)
         session.status = status
         session.state = ANSWERED
+
+    def _fields(self, session: Session, response: Response, now: float) -> RawHeaders:
+        raw = response.headers.raw
+        if self._annotations is None:
+            return raw
+        return self._annotations.added_to(raw, session, self._request_id(session), now)
 
     def _problem(
         self,
@@ -244,8 +268,9 @@ class Answers(ABC):
         *,
         detail: str | None = None,
         allow: tuple[str, ...] = (),
+        retry_after: int | None = None,
     ) -> None:
-        """Answer as the table of situations says."""
+        """Answer as the table of situations says; `retry_after` defaults to the limit's."""
         row = _SITUATIONS[situation]
         assert row.status is not None
         if row.after == "closed":
@@ -254,7 +279,7 @@ class Answers(ABC):
             row.status,
             detail=detail,
             instance=self._request_id(session),
-            retry_after=self._limits.retry_after if row.retry_after else None,
+            retry_after=(retry_after or self._limits.retry_after) if row.retry_after else None,
             allow=allow,
         )
         self._send(session, response, now)
@@ -267,12 +292,13 @@ class Answers(ABC):
         *,
         detail: str | None = None,
         allow: tuple[str, ...] = (),
+        retry_after: int | None = None,
     ) -> None:
         """Answer a request that was not dispatched."""
         self.refusals[situation] = self.refusals.get(situation, 0) + 1
         session.completed = now
         self._release(session)
-        self._problem(session, situation, now, detail=detail, allow=allow)
+        self._problem(session, situation, now, detail=detail, allow=allow, retry_after=retry_after)
 
     def _blame(self, session: Session, status: int, detail: str, now: float) -> None:
         """Answer a fault of the peer; the connection closes by itself."""
@@ -301,6 +327,8 @@ class Answers(ABC):
         if session.admitted:
             session.admitted = False
             self._admission.end()
+            if self._gate is not None:
+                self._gate.end(session)
         if session.charged:
             self._admission.bodies.give(session.charged)
             session.charged = 0
@@ -320,13 +348,21 @@ class Answers(ABC):
     # --- the end of a request -----------------------------------------------------------------
 
     def _request_id(self, session: Session) -> str:
-        """Return the exchange's id, or for a request that has none one of the session's own."""
+        """Return the exchange's id, or for a request that has none one of the session's own.
+
+        One that a trusted peer gave it goes first.
+        """
         if session.event is not None:
-            return session.event.id
+            return session.event.correlation_id
+        if session.request_id:
+            return session.request_id
         return f"{session.publisher.name}-{session.requests}"
 
     def _end_request(self, session: Session, now: float) -> None:
         """Publish the one `net.http.response` or `net.http.error` of a request, and count it."""
+        if session.span is not None:
+            span, session.span = session.span, None
+            end_server_span(span, session, now)
         topic = HTTP_ERROR if session.reason else HTTP_RESPONSE
         if self._bus.listens(topic):
             self._publish_end(session, topic, now)

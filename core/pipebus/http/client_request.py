@@ -75,6 +75,24 @@ class ClientRequest:
         self.head: bytes = request_head(word, target.target, target.authority, lines, self.framing)
         """What goes out first: request line, fields, blank line."""
 
+    def passing_on(self, fields: RawHeaders) -> "ClientRequest":
+        """Return this request with `fields` added, but for those that it has: itself without any."""
+        own = {name for name, _ in self.headers.raw}
+        more = [field for field in fields if field[0] not in own]
+        if not more:
+            return self
+        other = ClientRequest.__new__(ClientRequest)
+        other.method = self.method
+        other.url = self.url
+        other.target = self.target
+        other.headers = Headers(raw=[*self.headers.raw, *more])
+        other.body = self.body
+        other.streams = self.streams
+        other.framing = self.framing
+        other.decode = self.decode
+        other.head = self.head[:-2] + b"".join(b"%b: %b\r\n" % field for field in more) + b"\r\n"
+        return other
+
     def __repr__(self) -> str:
         return f"<ClientRequest {self.method} {self.url}>"
 

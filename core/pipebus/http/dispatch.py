@@ -2,10 +2,12 @@
 
 from pipebus.bus.bus import Bus
 from pipebus.bus.exchange import Exchange
+from pipebus.http.annotations import Annotations
 from pipebus.http.answers import BUFFERED_WAIT, PUBLISH_TIMEOUT, STREAM_IDLE, Output, StreamIdle
 from pipebus.http.drain import Drain
 from pipebus.http.events import CONNECTION_CLOSE, CONNECTION_OPEN, ConnectionInfo
 from pipebus.http.express import Express
+from pipebus.http.gate import Gate
 from pipebus.http.message import Address
 from pipebus.http.routes import Routes
 from pipebus.http.server_connection import ServerConnection
@@ -22,6 +24,7 @@ from pipebus.http.session import (
 from pipebus.http.wire import WireCodec
 from pipebus.limits import Limits
 from pipebus.resilience.admission import Admission
+from pipebus.telemetry.trace import Tracing
 from pipebus.timers import TimerQueue
 from pipebus.wall_clock import WallClock
 
@@ -49,10 +52,13 @@ class Dispatch(Express):
         clock: WallClock,
         admission: Admission,
         drain: Drain,
+        gate: Gate | None = None,
+        annotations: Annotations | None = None,
+        tracing: Tracing | None = None,
         name: str = "connection",
     ) -> None:
         """`name` begins the names of the connections, which are the `source` of their events."""
-        super().__init__(bus, routes, limits, timers, admission, drain)
+        super().__init__(bus, routes, limits, timers, admission, drain, gate, annotations, tracing)
         self._wire = wire
         self._clock = clock
         self._name = name
@@ -77,13 +83,24 @@ class Dispatch(Express):
             session.close_reason = "max_connections"
             conn.abort(now)
         else:
-            session.refused = verdict == "refused"
+            if verdict == "refused":
+                session.refused = "max_connections"
+            elif self._gate is not None and not self._gate.connect(session):
+                session.refused = "max_connections_per_client"
             if self._drain.state != "serving":
                 # It was in the backlog: a request that is on its way is served, and no second one.
                 conn.close_after_response()
         self._publish_connection(CONNECTION_OPEN, session, now)
         self.step(session, now)
         return session
+
+    def proxied(self, session: Session, client: Address, now: float) -> None:
+        """Note whom a PROXY protocol header names as the peer, before any other byte."""
+        if self._gate is not None:
+            self._gate.disconnect(session)
+        session.peer = session.client = client
+        if self._gate is not None and not session.refused and not self._gate.connect(session):
+            session.refused = "max_connections_per_client"
 
     def receive_data(self, session: Session, data: bytes, now: float) -> None:
         """Take bytes from the peer."""
@@ -243,12 +260,14 @@ class Dispatch(Express):
         """Give up the place in `max_connections` of a session that is gone and has parked nothing."""
         session.state = FREED
         self._admission.disconnect()
+        if self._gate is not None:
+            self._gate.disconnect(session)
         self._timers.forget(session)
 
     def _publish_connection(self, topic: str, session: Session, now: float) -> None:
         if self._bus.listens(topic):
             info = ConnectionInfo(
-                session.publisher.name, session.client, session.tls, session.requests,
+                session.publisher.name, session.peer, session.tls, session.requests,
                 session.bytes_in, session.bytes_out, session.close_reason,
             )  # fmt: skip
             self._bus.publish(topic, info, now, publisher=session.publisher)

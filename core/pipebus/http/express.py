@@ -46,6 +46,14 @@ class Express(Intake):
         session.method = head.method
         session.target = target
         session.route = route
+        gate = self._gate
+        if gate is not None:
+            self._take_request_id(gate, session, head)
+            refusal = gate.admit(session, head, now) or gate.admit_to(route, session, head, now)
+            if refusal is not None:
+                self._refuse(session, refusal.situation, now, retry_after=refusal.retry_after)
+                self.step(session, now)
+                return True
         request = Request(
             head.method, target, Headers(raw=head.headers), body,
             client=session.client, tls=session.tls, path_params=found.params, route=route.template,
@@ -68,7 +76,8 @@ class Express(Intake):
         ):
             return False
         try:
-            if not session.conn.send_whole(reply.status, reply.headers.raw, reply.body, now):
+            fields = self._fields(session, reply, now)
+            if not session.conn.send_whole(reply.status, fields, reply.body, now):
                 return False
         except Exception:  # noqa: BLE001 (changed after it was made: the long way says what to)
             return False

@@ -4,9 +4,11 @@ import re
 from typing import Final
 
 from pipebus.bus.bus import Bus
+from pipebus.http.annotations import REQUEST_ID, Annotations
 from pipebus.http.answers import BUFFERED_WAIT, Answers
 from pipebus.http.drain import Drain
 from pipebus.http.events import HTTP_REQUEST
+from pipebus.http.gate import Gate
 from pipebus.http.headers import Headers
 from pipebus.http.message import Request, StreamRequest, split_target
 from pipebus.http.routes import BadPath, Match, MethodNotAllowed, Routes
@@ -31,15 +33,17 @@ from pipebus.http.session import (
     RouteTarget,
     Session,
 )
-from pipebus.http.wire import RawHeaders, RequestHead
+from pipebus.http.spans import start_server_span
+from pipebus.http.wire import RequestHead
 from pipebus.limits import INFINITY, Limits
 from pipebus.resilience.admission import Admission
+from pipebus.telemetry.trace import Tracing, context_of
 from pipebus.timers import TimerQueue
 
 _MOVES: Final = frozenset({READING, ANSWERED})
 """States that a session may leave without an event of its connection."""
-_TRACEPARENT: Final = re.compile(rb"(?!ff)[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-"""W3C Trace Context, section 3.2; a version's additions after these fields are not passed on."""
+_REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
+"""What is taken over: what a log line, a field and a problem's `instance` can hold."""
 
 
 class Intake(Answers):
@@ -56,8 +60,11 @@ class Intake(Answers):
         timers: TimerQueue,
         admission: Admission,
         drain: Drain,
+        gate: Gate | None,
+        annotations: Annotations | None,
+        tracing: Tracing | None,
     ) -> None:
-        super().__init__(bus, limits, timers, admission)
+        super().__init__(bus, limits, timers, admission, gate, annotations, tracing)
         self._routes = routes
         self._drain = drain
 
@@ -134,14 +141,21 @@ class Intake(Answers):
         session.method = head.method
         session.target = target = head.target.decode("latin-1")
         session.head_bytes = session.conn.bytes_in
+        gate = self._gate
+        if gate is not None:
+            self._take_request_id(gate, session, head)
         if session.refused:
-            self._refuse(session, "max_connections", now)
+            self._refuse(session, session.refused, now)
             return
         if self._drain.state in ("closing", "drained"):
             self._refuse(session, "drained", now)
             return
         if not len(self._routes):
             self._refuse(session, "no_routes", now)
+            return
+        refusal = None if gate is None else gate.admit(session, head, now)
+        if refusal is not None:
+            self._refuse(session, refusal.situation, now, retry_after=refusal.retry_after)
             return
         if not session.tls and target[:8].lower() == "https://":
             # A secured connection is what the scheme asks for (RFC 9110 section 7.4).
@@ -163,6 +177,11 @@ class Intake(Answers):
         """Go on with a request that has a route: read its body, or stream it."""
         route = found.value
         session.route = route
+        gate = self._gate
+        refusal = None if gate is None else gate.admit_to(route, session, head, now)
+        if refusal is not None:
+            self._refuse(session, refusal.situation, now, retry_after=refusal.retry_after)
+            return
         if not route.stream:
             session.request = Request(
                 head.method, session.target, Headers(raw=head.headers),
@@ -197,8 +216,16 @@ class Intake(Answers):
             self._refuse(session, "max_in_flight", now)
             return
         session.admitted = True
+        if self._gate is not None and not self._gate.begin(session):
+            self._refuse(session, "max_in_flight_per_client", now)
+            return
         session.dispatched = now
         session.state = OPEN
+        trace = context_of(request.headers.raw)
+        if self._tracing is not None:
+            session.span = start_server_span(self._tracing, session, trace)
+            if session.span is not None:
+                trace = session.span.context
         exchange = self._bus.open(
             HTTP_REQUEST,
             request,
@@ -209,9 +236,10 @@ class Intake(Answers):
             owner=session,
             timed=False,
             subject=request.raw_path,
-            traceparent=_traceparent(request.headers.raw),
+            trace=trace,
+            correlation_id=session.request_id,
         )
-        request.id = exchange.id
+        request.id = exchange.request.correlation_id
         session.event = exchange.request
         session.exchange = exchange
         if session.lease is not None:
@@ -222,6 +250,17 @@ class Intake(Answers):
             self._settle(session, exchange, now)
         elif session.half_closed and not route.stream:
             self._watch_half_close(session, now)
+
+    def _take_request_id(self, gate: Gate, session: Session, head: RequestHead) -> None:
+        """Take the id over that a trusted peer gave a request."""
+        if self._annotations is None or not self._annotations.request_id:
+            return
+        if gate.trusts(session):
+            for name, value in head.headers:
+                if name == REQUEST_ID:
+                    if _REQUEST_ID.fullmatch(value):
+                        session.request_id = value.decode("ascii")
+                    return
 
     # --- the body -----------------------------------------------------------------------------
 
@@ -328,12 +367,3 @@ class Intake(Answers):
         else:
             self._release(session)
             session.state = ENDED
-
-
-def _traceparent(headers: RawHeaders) -> str:
-    """Return a well-formed W3C trace context that came with a request, or an empty string."""
-    for name, value in headers:
-        if name == b"traceparent":
-            found = _TRACEPARENT.match(value)
-            return found.group().decode("ascii") if found is not None else ""
-    return ""

@@ -80,7 +80,29 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
     Situation(
         "max_connections", "a connection over `max_connections`", 503, "", "closed", True
     ),
+    Situation(
+        "max_connections_per_client",
+        "a connection over `max_connections_per_client`",
+        503,
+        "",
+        "closed",
+        True,
+    ),
     Situation("max_in_flight", "`max_in_flight` requests are in flight", 503, retry_after=True),
+    Situation(
+        "max_in_flight_per_client",
+        "`max_in_flight_per_client` requests of its client are in flight",
+        503,
+        retry_after=True,
+    ),
+    Situation("loop_lag", "the event loop is later than `max_loop_lag`", 503, retry_after=True),
+    Situation(
+        "rate_limited",
+        "a rate limit, of the server or of the route, is used up",
+        429,
+        "`Retry-After` says when there is room",
+        retry_after=True,
+    ),
     Situation(
         "max_buffered",
         "no room under `max_buffered` within `buffered_wait`",

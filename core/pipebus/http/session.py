@@ -14,7 +14,9 @@ from pipebus.http.response import Response
 from pipebus.http.server_connection import ServerConnection
 from pipebus.http.server_events import Close
 from pipebus.resilience.admission import Lease
+from pipebus.resilience.rate_limit import RateLimiter
 from pipebus.telemetry.http_metrics import Known
+from pipebus.telemetry.trace import Span
 from pipebus.timers import Timed
 
 NOT_REACHED: Final = -1.0
@@ -41,7 +43,9 @@ FREED: Final = "freed"
 class RouteTarget:
     """What a route leads to: the value that `Routes` hold."""
 
-    __slots__ = ("group", "handler", "max_body", "series", "stream", "template", "timeout")
+    __slots__ = (
+        "group", "handler", "limiter", "max_body", "series", "stream", "template", "timeout",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -52,6 +56,7 @@ class RouteTarget:
         timeout: float,
         max_body: int | None,
         handler: object = None,
+        limiter: RateLimiter | None = None,
     ) -> None:
         self.group: Group = group
         """The responders of this route alone (`Bus.group(routed=False)`)."""
@@ -66,6 +71,8 @@ class RouteTarget:
         """The engine's."""
         self.series: Known = {}
         """What its requests are counted in."""
+        self.limiter: RateLimiter | None = limiter
+        """Of the requests to this route."""
 
 
 class SessionOwner(Protocol):
@@ -158,11 +165,11 @@ class Session(Timed):
 
     __slots__ = (
         "admitted", "began", "body", "bytes_in", "bytes_out", "charged", "client", "close_reason",
-        "completed", "conn", "dispatched", "event", "exchange", "half_closed",
-        "head_bytes", "lease", "method", "outcome", "owner", "peer_gone", "publisher", "reason",
-        "refused", "reported", "request", "requests", "response", "route", "started", "state",
-        "status", "stream", "target", "timers", "tls", "token", "waits",
-        "wanted_read",
+        "completed", "conn", "counted", "dispatched", "event", "exchange", "half_closed",
+        "head_bytes", "holds", "lease", "method", "outcome", "owner", "peer", "peer_gone",
+        "publisher", "reason", "refused", "reported", "request", "request_id", "requests",
+        "response", "route", "span", "started", "state", "status", "stream", "target", "timers", "tls",
+        "token", "waits", "wanted_read",
     )  # fmt: skip
 
     def __init__(
@@ -180,12 +187,17 @@ class Session(Timed):
         self.conn: ServerConnection = conn
         self.publisher: Publisher = Publisher(name, self)
         """Its name, with a number, is also the id of a request that was refused."""
+        self.peer: Address = client
+        """Who is connected."""
         self.client: Address = client
+        """Whose the current request is: the peer's, or that of whom a trusted proxy names."""
         self.tls: bool = tls
         self.token: object = token
         """The driver's."""
-        self.refused: bool = False
-        """It is over `max_connections`: its first request is answered 503."""
+        self.refused: str = ""
+        """A situation by which its first request is answered 503: it is one connection too many."""
+        self.counted: str | None = None
+        """The key under which the gate counts it as a connection."""
         self.state: str = IDLE
         self.half_closed: bool = False
         self.peer_gone: bool = False
@@ -219,6 +231,12 @@ class Session(Timed):
         """Of `conn.bytes_in`: the head's share."""
         self.admitted: bool = False
         """It holds a slot of `max_in_flight`."""
+        self.holds: str | None = None
+        """The key under which the gate counts it as a request in flight."""
+        self.request_id: str = ""
+        """One that a trusted peer gave it."""
+        self.span: Span | None = None
+        """What its time is recorded as, if it is."""
         self.exchange: Exchange | None = None
         """The open one, if any."""
         self.event: Event | None = None
@@ -284,6 +302,7 @@ class Session(Timed):
         self.request = None
         self.body = None
         self.stream = None
+        self.request_id = ""
         self.event = None
         self.response = None
         self.status = 0

@@ -4,12 +4,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypedDict, get_args
 
 from pipebus.bus.subscription import Filter
 from pipebus.bus.topic import check_pattern
 from pipebus.errors import RegistrationError
 from pipebus.pipeline.handlers import Handler
+from pipebus.resilience.rate_limit import RateLimit
 
 Overflow = Literal["block", "drop_oldest", "drop_newest"]
 
@@ -22,6 +23,26 @@ class Inherit(Enum):
 
 INHERIT: Final = Inherit.INHERIT
 _CHECK_NAME: Final = re.compile(r"[a-zA-Z0-9_.-]{1,100}")
+
+
+class CallOptions(TypedDict, total=False):
+    """What `respond` and `route` take beside the handler; each has a default."""
+
+    concurrency: int | None
+    """Calls at once; None (default): task 1,000, thread 40, inline 1."""
+    queue: int | None
+    """Requests that wait for a free call; None (default): `Limits.responder_queue`."""
+    timeout: float | None
+    """Seconds to the reply; None (default): the caller's deadline, `Limits.request_timeout`."""
+
+
+class RouteOptions(CallOptions, total=False):
+    """What `route` takes beside that."""
+
+    max_body: int | Inherit | None
+    """Bytes of a request body; None lifts the bound, `INHERIT` (default): `Limits.max_body`."""
+    rate_limit: RateLimit | None
+    """Of this route's requests, beside the server's; None (default): no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +60,8 @@ class RouteDecl:
     """Seconds to the response head; None: `Limits.request_timeout`."""
     max_body: int | Inherit | None = INHERIT
     """Bytes of a request body; None lifts the bound, `INHERIT` takes `Limits.max_body`."""
+    rate_limit: RateLimit | None = None
+    """Of this route's requests, beside the server's."""
 
     def __post_init__(self) -> None:
         role = f"route {self.pattern!r}"

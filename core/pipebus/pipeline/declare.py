@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
-from typing import Any, Generic, Literal, overload
+from typing import Any, Generic, Literal, Unpack, overload
 
 from pipebus.bus.event import Event
 from pipebus.errors import RegistrationError
@@ -12,11 +12,13 @@ from pipebus.http.response import Response
 from pipebus.http.route_pattern import with_prefix
 from pipebus.http.routes import Routes
 from pipebus.pipeline.declarations import INHERIT as INHERIT
+from pipebus.pipeline.declarations import CallOptions as CallOptions
 from pipebus.pipeline.declarations import CheckDecl as CheckDecl
 from pipebus.pipeline.declarations import Inherit as Inherit
 from pipebus.pipeline.declarations import Overflow as Overflow
 from pipebus.pipeline.declarations import ResponderDecl as ResponderDecl
 from pipebus.pipeline.declarations import RouteDecl as RouteDecl
+from pipebus.pipeline.declarations import RouteOptions as RouteOptions
 from pipebus.pipeline.declarations import SubscriberDecl as SubscriberDecl
 from pipebus.pipeline.decorators import (
     CheckDecorator,
@@ -67,10 +69,7 @@ class Pipeline(Generic[S]):
         *,
         stream: Literal[False] = False,
         thread: Literal[False] = False,
-        concurrency: int | None = None,
-        queue: int | None = None,
-        timeout: float | None = None,
-        max_body: int | Inherit | None = INHERIT,
+        **options: Unpack[RouteOptions],
     ) -> Decorator[Request, Response, S]: ...
     @overload
     def route(
@@ -79,10 +78,7 @@ class Pipeline(Generic[S]):
         *,
         stream: Literal[True],
         thread: Literal[False] = False,
-        concurrency: int | None = None,
-        queue: int | None = None,
-        timeout: float | None = None,
-        max_body: int | Inherit | None = INHERIT,
+        **options: Unpack[RouteOptions],
     ) -> TaskDecorator[StreamRequest, Response, S]: ...
     @overload
     def route(
@@ -91,10 +87,7 @@ class Pipeline(Generic[S]):
         *,
         stream: Literal[False] = False,
         thread: Literal[True],
-        concurrency: int | None = None,
-        queue: int | None = None,
-        timeout: float | None = None,
-        max_body: int | Inherit | None = INHERIT,
+        **options: Unpack[RouteOptions],
     ) -> ThreadDecorator[Request, Response, S]: ...
     def route(
         self,
@@ -102,27 +95,20 @@ class Pipeline(Generic[S]):
         *,
         stream: bool = False,
         thread: bool = False,
-        concurrency: int | None = None,
-        queue: int | None = None,
-        timeout: float | None = None,
-        max_body: int | Inherit | None = INHERIT,
+        **options: Unpack[RouteOptions],
     ) -> Any:
         """Declare what answers requests that match a pattern (grammar: `pipebus.http.routes`).
 
         The handler is given a `Request`, with `stream=True` (only `async def`) a `StreamRequest`
         whose body arrives while it runs, and returns a `Response`. `thread=True` runs a `def` in a
-        worker thread. `concurrency` calls at once (task 1,000, thread 40, inline 1), `queue` more
-        wait (`Limits.responder_queue`, 64), `timeout` seconds to the response head
-        (`Limits.request_timeout`, 30), `max_body` bytes (`Limits.max_body`, 16 MiB; None lifts it).
+        worker thread. The other options are those of `RouteOptions`.
         Raises `RegistrationError` for a bad pattern, a conflict with another route, or a function
         that cannot be such a handler.
         """
 
         def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
             handler = inspect_handler(fn, f"route {pattern!r}", thread=thread)
-            self._add_route(
-                RouteDecl(pattern, handler, stream, concurrency, queue, timeout, max_body)
-            )
+            self._add_route(RouteDecl(pattern, handler, stream, **options))
             return fn
 
         return declare
@@ -133,9 +119,7 @@ class Pipeline(Generic[S]):
         topic: str,
         *,
         thread: Literal[False] = False,
-        concurrency: int | None = None,
-        queue: int | None = None,
-        timeout: float | None = None,
+        **options: Unpack[CallOptions],
     ) -> Decorator[Event, object, S]: ...
     @overload
     def respond(
@@ -143,30 +127,25 @@ class Pipeline(Generic[S]):
         topic: str,
         *,
         thread: Literal[True],
-        concurrency: int | None = None,
-        queue: int | None = None,
-        timeout: float | None = None,
+        **options: Unpack[CallOptions],
     ) -> ThreadDecorator[Event, object, S]: ...
     def respond(
         self,
         topic: str,
         *,
         thread: bool = False,
-        concurrency: int | None = None,
-        queue: int | None = None,
-        timeout: float | None = None,
+        **options: Unpack[CallOptions],
     ) -> Any:
         """Declare what answers requests for a topic (a pattern with `*` and `>` will do).
 
         The handler is given an `Event` and returns the reply's data. Of several responders of one
-        topic one is picked for each request. `concurrency` calls at once (task 1,000, thread 40,
-        inline 1), `queue` requests more wait (`Limits.responder_queue`, 64), `timeout` seconds cap
-        the caller's.
+        topic one is picked for each request. `thread=True` runs a `def` in a worker thread. The
+        other options are those of `CallOptions`.
         """
 
         def declare(fn: Callable[..., Any]) -> Callable[..., Any]:
             handler = inspect_handler(fn, f"responder of {topic!r}", thread=thread)
-            self._add_responder(ResponderDecl(topic, handler, concurrency, queue, timeout))
+            self._add_responder(ResponderDecl(topic, handler, **options))
             return fn
 
         return declare

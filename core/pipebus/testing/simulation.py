@@ -1,6 +1,6 @@
 """A pipeline under test: requests in, answers out, and a clock that moves when it is told to."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -17,6 +17,8 @@ from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import ClientLimits, Limits, Timeouts
 from pipebus.pipeline.declare import Pipeline, SubscriberDecl
 from pipebus.pipeline.handlers import Handler
+from pipebus.resilience.rate_limit import RateLimit
+from pipebus.telemetry.trace import Tracing
 from pipebus.testing.faults import Faults
 from pipebus.testing.network import End, Network
 from pipebus.testing.node import Node
@@ -89,6 +91,11 @@ class Simulation:
         wire: WireCodec | None = None,
         faults: Faults | None = None,
         wall: float = 1_700_000_000.0,
+        rate_limit: RateLimit | None = None,
+        trusted_proxies: Sequence[str] = (),
+        request_id: bool = False,
+        server_timing: bool = False,
+        tracing: Tracing | None = None,
         health_routes: bool = False,
         record: bool = True,
         check: bool = True,
@@ -113,6 +120,11 @@ class Simulation:
             limits=limits,
             client_limits=client_limits,
             timeouts=timeouts,
+            rate_limit=rate_limit,
+            trusted_proxies=trusted_proxies,
+            request_id=request_id,
+            server_timing=server_timing,
+            tracing=tracing,
             health_routes=health_routes,
         )
         self.server: Node = Node("server", self.engine, self.world, self.network)

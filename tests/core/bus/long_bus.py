@@ -8,6 +8,7 @@ from pipebus.bus.exchange import Exchange
 from pipebus.bus.publisher import Publisher
 from pipebus.bus.responders import Group
 from pipebus.limits import INFINITY
+from pipebus.telemetry.trace import TraceContext
 
 
 class LongBus(Bus):
@@ -29,12 +30,12 @@ class LongBus(Bus):
         timed: bool = True,
         subject: str = "",
         metadata: Mapping[str, str] | None = None,
-        traceparent: str = "",
+        trace: TraceContext | None = None,
         correlation_id: str = "",
     ) -> Exchange:
         route = self._router.find(topic)
         event = self._event(
-            topic, data, now, publisher, cause, subject, metadata, traceparent, correlation_id,
+            topic, data, now, publisher, cause, subject, metadata, trace, correlation_id,
             deadline if deadline < INFINITY else None,
         )  # fmt: skip
         for sub in route.blocking:

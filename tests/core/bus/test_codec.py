@@ -10,16 +10,20 @@ from pipebus.bus.codec import Codec, JsonCodec, MsgpackCodec
 from pipebus.bus.event import Event
 from pipebus.errors import CodecError
 from pipebus.limits import Limits
+from pipebus.telemetry.trace import TraceContext
 
 LIMITS = Limits(max_decode=100_000)
 CODECS: list[Codec] = [JsonCodec(LIMITS), MsgpackCodec(LIMITS)]
+TRACE = TraceContext(
+    "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "vendor=1", "user=7"
+)
 by_codec = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
 
 
 def event(data: object = None, *, deadline: float | None = None) -> Event:
     return Event(
         "e-1", "here", "orders.created", 1_700_000_000.5, data, "order/7", "e-0", "e-0",
-        "00-aa-bb-01", deadline, MappingProxyType({"tenant": "a"}),
+        TRACE, deadline, MappingProxyType({"tenant": "a"}),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from pipebus.bus.publisher import Publisher
 from pipebus.bus.subscription import Filter, Kind, Overflow
 from pipebus.errors import LocalProtocolError, RegistrationError, WouldBlock
 from pipebus.limits import Limits
+from pipebus.telemetry.trace import TraceContext
 from tests.core.bus.kit import check_balance, data_of, make_bus, open_one, outputs, take_all
 
 
@@ -47,7 +48,7 @@ def test_metadata_is_a_read_only_copy(bus: Bus, alice: Publisher) -> None:
 
 
 def test_what_an_event_caused_belongs_to_the_same_request(bus: Bus, alice: Publisher) -> None:
-    first = bus.publish("a", None, 0.0, publisher=alice, traceparent="00-1")
+    first = bus.publish("a", None, 0.0, publisher=alice, trace=TraceContext("00-1"))
     second = bus.publish("b", None, 0.0, publisher=alice, cause=first)
     third = bus.publish_nowait("c", None, 0.0, publisher=alice, cause=second)
     assert [e.correlation_id for e in (first, second, third)] == ["e-1"] * 3
@@ -56,9 +57,15 @@ def test_what_an_event_caused_belongs_to_the_same_request(bus: Bus, alice: Publi
 
 
 def test_what_is_given_goes_before_what_the_cause_has(bus: Bus, alice: Publisher) -> None:
-    cause = bus.publish("a", None, 0.0, publisher=alice, traceparent="00-1")
+    cause = bus.publish("a", None, 0.0, publisher=alice, trace=TraceContext("00-1"))
     event = bus.publish(
-        "b", None, 0.0, publisher=alice, cause=cause, correlation_id="mine", traceparent="00-2"
+        "b",
+        None,
+        0.0,
+        publisher=alice,
+        cause=cause,
+        correlation_id="mine",
+        trace=TraceContext("00-2"),
     )
     assert (event.correlation_id, event.causation_id, event.traceparent) == ("mine", "e-1", "00-2")
 

@@ -10,6 +10,7 @@ from pipebus.bus.publisher import Publisher
 from pipebus.bus.responders import Group, Responder
 from pipebus.bus.subscription import Subscription
 from pipebus.limits import Limits
+from pipebus.telemetry.trace import TraceContext
 from pipebus.timers import TimerQueue
 from pipebus.wall_clock import WallClock
 from tests.core.bus.kit import FAR, fire, make_bus, open_one, outputs
@@ -72,7 +73,7 @@ class Play:
             cause=cause if what == "nested" else None,
             timed=what != "untimed",
             metadata={"n": str(amount)} if amount > 6 else None,
-            traceparent="t" if amount > 7 else "",
+            trace=TraceContext("t") if amount > 7 else None,
         )
         self.opened.append(exchange)
         self.told.append((plain(exchange.request), exchange.outcome))
@@ -179,24 +180,24 @@ def test_whose_turn_it_is(slots: list[tuple[int, int | None]], first: int, picks
     metadata=st.sampled_from([None, {}, {"a": "b"}]),
     caused=st.booleans(),
     correlation=st.sampled_from(["", "own"]),
-    trace=st.sampled_from(["", "own trace"]),
+    trace=st.sampled_from([None, TraceContext("own trace")]),
 )
 def test_what_an_event_says_of_its_origin(
-    metadata: dict[str, str] | None, caused: bool, correlation: str, trace: str
+    metadata: dict[str, str] | None, caused: bool, correlation: str, trace: TraceContext | None
 ) -> None:
     bus, _ = make_bus()
     publisher = Publisher("p")
-    first = bus.publish("x", 1, 2.0, publisher=publisher, traceparent="first trace")
+    first = bus.publish("x", 1, 2.0, publisher=publisher, trace=TraceContext("first trace"))
     event = bus.publish(
         "y", 2, 3.0, publisher=publisher, cause=first if caused else None, subject="s",
-        metadata=metadata, traceparent=trace, correlation_id=correlation,
+        metadata=metadata, trace=trace, correlation_id=correlation,
     )  # fmt: skip
     assert (event.id, event.source, event.type, event.data) == ("e-2", "p", "y", 2)
     assert (event.time, event.subject, event.deadline) == (5_003.0, "s", None)
     assert event.metadata == (metadata or {})
     assert event.causation_id == ("e-1" if caused else "")
     assert event.correlation_id == (correlation or ("e-1" if caused else "e-2"))
-    assert event.traceparent == (trace or ("first trace" if caused else ""))
+    assert event.traceparent == ("own trace" if trace else "first trace" if caused else "")
 
 
 def test_a_reply_at_the_deadline_has_lost() -> None:

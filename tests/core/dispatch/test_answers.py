@@ -309,7 +309,11 @@ def test_head_has_no_body_and_takes_the_get_route() -> None:
     ("field", "kept"),
     [
         ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", True),
-        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more", True),
+        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more", False),
+        ("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more", True),
+        ("01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01more", False),
+        ("00-00000000000000000000000000000000-b7ad6b7169203331-01", False),
+        ("00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", False),
         ("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", False),
         ("00-0AF7651916CD43DD8448EB211C80319C-B7AD6B7169203331-01", False),
         ("nonsense", False),

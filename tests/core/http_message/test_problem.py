@@ -143,7 +143,7 @@ def test_situations_hold_together() -> None:
     for row in SITUATIONS:
         assert row.status is None or (row.status >= 400 and phrase(row.status))
         assert row.status is not None or row.action or row.after in ("closed", "reset")
-        assert row.retry_after == (row.status == 503)
+        assert row.retry_after == (row.status in (429, 503))
         assert row.event in ("", "net.http.response", "net.http.error")
 
 

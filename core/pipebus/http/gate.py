@@ -1,0 +1,225 @@
+"""What is asked of a request before it is dispatched: whose it is, and whether it may come in."""
+
+from collections.abc import Sequence
+from math import ceil
+from typing import Final
+
+import msgspec
+
+from pipebus.http.forwarded import TrustedProxies, client_key
+from pipebus.http.headers import Headers
+from pipebus.http.message import RequestInfo
+from pipebus.http.session import RouteTarget, Session
+from pipebus.http.wire import RequestHead
+from pipebus.limits import INFINITY, Limits
+from pipebus.resilience.client_counts import ClientCounts
+from pipebus.resilience.loop_lag import LoopLag
+from pipebus.resilience.rate_limit import RateLimit, RateLimiter
+from pipebus.timers import Timed, TimerQueue
+
+
+class Refusal(msgspec.Struct, frozen=True, gc=False):
+    """Why a request may not come in: a situation of the table, and when to try again."""
+
+    situation: str
+    retry_after: int | None = None
+    """Whole seconds; None: `Limits.retry_after`."""
+
+
+_LATE = Refusal("loop_lag")
+
+PROBE_EVERY: Final = 0.01
+"""Seconds between two looks at how late the loop is, while requests come."""
+
+
+class _Probe(Timed):
+    """A timer that tells by how much it came late."""
+
+    __slots__ = ("asked", "lag")
+
+    def __init__(self, lag: LoopLag) -> None:
+        super().__init__()
+        self.deadline_reason = "loop_lag"
+        self.lag: LoopLag = lag
+        self.asked: bool = False
+        """A request has come since it went off: an idle loop is not woken for this."""
+
+    def handle_timeout(self, now: float) -> None:
+        if now < self.deadline:
+            return
+        self.lag.late(now - self.deadline, now)
+        self.deadline: float = now + PROBE_EVERY if self.asked else INFINITY
+        self.asked = False
+
+
+class Gate:
+    """Rate limits, a client's share, and the loop's lag; who the client is, behind proxies.
+
+    Input: `polled` (the driver's). Mutators: `connect`/`disconnect`, `admit`, `admit_to`,
+    `begin`/`end`. Output: `trusts`. Counters: `limited`, `shed`, `key_errors`. Time: a probe of the
+    loop's lag in the `TimerQueue`.
+    """
+
+    __slots__ = (
+        "_max_lag", "_probe", "_timers", "connections", "in_flight", "key_errors", "limited",
+        "limiter", "proxies", "shed",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        limits: Limits,
+        timers: TimerQueue,
+        *,
+        rate_limit: RateLimit | None = None,
+        trusted_proxies: Sequence[str] = (),
+    ) -> None:
+        self.proxies: TrustedProxies | None = (
+            TrustedProxies(trusted_proxies) if trusted_proxies else None
+        )
+        self.limiter: RateLimiter | None = (
+            None if rate_limit is None else RateLimiter(rate_limit, limits.rate_limit_keys)
+        )
+        """Of all requests together; a route may have one of its own beside it."""
+        self.connections: ClientCounts | None = _counts(limits.max_connections_per_client)
+        self.in_flight: ClientCounts | None = _counts(limits.max_in_flight_per_client)
+        self._timers = timers
+        self._probe = None if limits.max_loop_lag is None else _Probe(LoopLag())
+        self._max_lag = limits.max_loop_lag or 0.0
+        self.limited: int = 0
+        """Requests answered 429."""
+        self.shed: int = 0
+        """Requests answered 503 because the loop was late."""
+        self.key_errors: int = 0
+        """Exceptions of key functions: the client's address was the key then."""
+
+    @property
+    def watches_lag(self) -> bool:
+        """Whether `polled` is of any use."""
+        return self._probe is not None
+
+    def polled(self, now: float) -> None:
+        """Note that the driver begins to serve the sockets that are ready."""
+        if self._probe is not None:
+            self._probe.lag.polled(now)
+
+    # --- connections ---------------------------------------------------------------------------
+
+    def connect(self, session: Session) -> bool:
+        """Count a connection for its peer, or return False if that has enough of them.
+
+        A trusted proxy may have any number: it is not the client.
+        """
+        counts = self.connections
+        if counts is None or self.trusts(session):
+            return True
+        key = client_key(session.peer)
+        if not counts.enter(key):
+            return False
+        session.counted = key
+        return True
+
+    def disconnect(self, session: Session) -> None:
+        """Count a connection out."""
+        if session.counted is not None:
+            assert self.connections is not None
+            self.connections.leave(session.counted)
+            session.counted = None
+
+    def trusts(self, session: Session) -> bool:
+        """Whether what the connection's peer says about others is believed."""
+        return self.proxies is not None and self.proxies.trusts(session.peer)
+
+    # --- requests ------------------------------------------------------------------------------
+
+    def admit(self, session: Session, head: RequestHead, now: float) -> Refusal | None:
+        """Note whose request it is, and say what is against it, if anything."""
+        if self.proxies is not None:
+            session.client = self.proxies.client_address(session.peer, head.headers)
+        if self._probe is not None and self._is_late(self._probe, now):
+            self.shed += 1
+            return _LATE
+        limiter = self.limiter
+        return None if limiter is None else self._take(limiter, session, head, now)
+
+    def admit_to(
+        self, route: RouteTarget, session: Session, head: RequestHead, now: float
+    ) -> Refusal | None:
+        """Say what is against it on the route that it asks for."""
+        limiter = route.limiter
+        return None if limiter is None else self._take(limiter, session, head, now)
+
+    def begin(self, session: Session) -> bool:
+        """Count a request for its client, or return False if that has enough in flight."""
+        counts = self.in_flight
+        if counts is None:
+            return True
+        key = client_key(session.client)
+        if not counts.enter(key):
+            return False
+        session.holds = key
+        return True
+
+    def end(self, session: Session) -> None:
+        """Count a request out."""
+        if session.holds is not None:
+            assert self.in_flight is not None
+            self.in_flight.leave(session.holds)
+            session.holds = None
+
+    def _is_late(self, probe: _Probe, now: float) -> bool:
+        probe.asked = True
+        if probe.deadline == INFINITY:
+            probe.deadline = now + PROBE_EVERY
+            self._timers.watch(probe)
+        return probe.lag.lag(now) > self._max_lag
+
+    def _take(
+        self, limiter: RateLimiter, session: Session, head: RequestHead, now: float
+    ) -> Refusal | None:
+        key = None if limiter.policy.key is None else self._key(limiter, session, head)
+        wait = limiter.take(client_key(session.client) if key is None else key, now)
+        if wait <= 0.0:
+            return None
+        self.limited += 1
+        return Refusal("rate_limited", ceil(wait))
+
+    def _key(self, limiter: RateLimiter, session: Session, head: RequestHead) -> str | None:
+        assert limiter.policy.key is not None
+        about = RequestInfo(
+            head.method, session.target, Headers(raw=head.headers),
+            head.http_version.decode("ascii"), session.client, session.tls,
+        )  # fmt: skip
+        try:
+            key: object = limiter.policy.key(about)
+        except Exception:  # noqa: BLE001 (the program's: counted, and the default holds)
+            self.key_errors += 1
+            return None
+        if key is None or isinstance(key, str):
+            return key
+        self.key_errors += 1
+        return None
+
+
+def new_gate(
+    limits: Limits,
+    timers: TimerQueue,
+    *,
+    rate_limit: RateLimit | None,
+    trusted_proxies: Sequence[str],
+    routes_limited: bool,
+) -> Gate | None:
+    """Return a gate, or None where nothing would be asked at it."""
+    if (
+        rate_limit is None
+        and not trusted_proxies
+        and not routes_limited
+        and limits.max_connections_per_client is None
+        and limits.max_in_flight_per_client is None
+        and limits.max_loop_lag is None
+    ):
+        return None
+    return Gate(limits, timers, rate_limit=rate_limit, trusted_proxies=trusted_proxies)
+
+
+def _counts(limit: int | None) -> ClientCounts | None:
+    return None if limit is None else ClientCounts(limit)

@@ -1,0 +1,110 @@
+"""What an operator asks of the command: an admin listener, limits, proxies."""
+
+import re
+import signal
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Serving, run_many, serving
+
+APP = """\
+from pipebus import Pipeline, Request, Response
+
+pipeline = Pipeline("app")
+
+@pipeline.check("fine")
+def fine() -> bool:
+    return True
+
+@pipeline.route("GET /")
+def root(request: Request) -> Response:
+    return Response.text(str(request.client))
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    (tmp_path / "app.py").write_text(APP)
+    return tmp_path
+
+
+def ask(port: int, path: str, **fields: str) -> tuple[int, str, dict[str, str]]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path, headers=fields)
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    connection.close()
+    return answer.status, body, {name.lower(): value for name, value in answer.getheaders()}
+
+
+def admin_ports(server: Serving, count: int) -> list[int]:
+    assert server.process.stdout is not None
+    lines = [server.process.stdout.readline() for _ in range(count)]
+    return [
+        int(re.findall(r" at http://127.0.0.1:(\d+)$", line, re.MULTILINE)[0]) for line in lines
+    ]
+
+
+def test_an_admin_listener_of_one_process(app: Path) -> None:
+    with serving(
+        "serve", "app:pipeline", "--port", "0", "--admin", "127.0.0.1:0", cwd=app
+    ) as server:
+        [admin] = admin_ports(server, 1)
+        assert ask(admin, "/readyz?verbose")[:2] == (
+            200, "[+]started ok\n[+]serving ok\n[+]check fine ok\nok\n",
+        )  # fmt: skip
+        assert ask(server.port, "/")[1].startswith("('127.0.0.1'")
+        assert ask(server.port, "/readyz")[0] == 200  # `GET /` is a tree
+
+
+def test_each_worker_has_an_admin_listener_of_its_own(app: Path) -> None:
+    options = ["--port", "0", "--workers", "2", "--admin", "127.0.0.1:0"]
+    with serving("serve", "app:pipeline", *options, cwd=app) as server:
+        first, second = admin_ports(server, 2)
+        assert first != second
+        assert [ask(port, "/readyz")[:2] for port in (first, second)] == [(200, "ok\n")] * 2
+        server.signal(signal.SIGHUP)
+        server.wait_logged("reloaded")
+        assert [ask(port, "/livez")[:2] for port in (first, second)] == [(200, "ok\n")] * 2
+
+
+def test_limits_proxies_and_ids(app: Path) -> None:
+    options = [
+        "--port", "0", "--rate-limit", "0.001", "--rate-burst", "2", "--trusted-proxy",
+        "127.0.0.0/8", "--trusted-proxy", "10.0.0.0/8", "--request-id", "--server-timing",
+        "--health-routes",
+    ]  # fmt: skip
+    with serving("serve", "app:pipeline", *options, cwd=app) as server:
+        fields = {"X-Forwarded-For": "1.2.3.4, 10.1.1.1", "X-Request-ID": "mine"}
+        status, body, headers = ask(server.port, "/", **fields)
+        assert (status, body) == (200, "('1.2.3.4', 0)")
+        assert headers["x-request-id"] == "mine"
+        assert headers["server-timing"].startswith("read;dur=")
+        assert ask(server.port, "/livez", **fields)[:2] == (200, "ok\n")
+        status, _, headers = ask(server.port, "/", **fields)
+        assert (status, headers["retry-after"]) == (429, "1000")
+        assert ask(server.port, "/", **{"X-Forwarded-For": "5.6.7.8"})[0] == 200
+
+
+def test_what_does_not_go_together_is_said_in_a_line(app: Path) -> None:
+    serve = ["serve", "app:pipeline", "--port", "0"]
+    cases = {
+        "--rate-burst needs --rate-limit": [*serve, "--rate-burst", "5"],
+        "--trusted-proxy: a trusted proxy is an IP address, a network or 'unix': '10.0.0.0/99'": [*serve, "--trusted-proxy", "10.0.0.0/99"],
+        "--rate-limit: RateLimit.rate must be": [*serve, "--rate-limit", "0"],
+        "--admin: expected host:port": [*serve, "--workers", "2", "--admin", "nowhere"],
+        "--admin needs a port for each of 2 workers, not unix:a": [
+            *serve, "--workers", "2", "--admin", "unix:a",
+        ],
+        "--admin needs a port for each of 3 workers, not :65534": [
+            *serve, "--workers", "3", "--admin", ":65534",
+        ],
+        "--admin: expected host:port, unix:/path or fd:number, not 'x'": [*serve, "--admin", "x"],
+    }  # fmt: skip
+    results = run_many(list(cases.values()), cwd=app)
+    for expected, (status, out, err) in zip(cases, results, strict=True):
+        assert (status, out) == (2, ""), (expected, err)
+        assert expected in err
+        assert err.count("\n") == 1
