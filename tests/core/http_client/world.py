@@ -17,6 +17,24 @@ from pipebus.timers import TimerQueue
 NO_TIMEOUTS = Timeouts(connect=None, write=None, read=None, pool=None, total=None)
 URL = "http://10.0.0.1/x"
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def only(**seconds: float) -> Timeouts:
+    base: dict[str, float | None] = dict.fromkeys(["connect", "write", "read", "pool", "total"])
+    return Timeouts(**{**base, **seconds})
+
+
+def encoded(body: bytes, coding: bytes = b"gzip") -> bytes:
+    return (
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: %b\r\ncontent-length: %d\r\n\r\n"
+        % (coding, len(body))
+    ) + body
+
+
+def paused(call: ClientCall) -> bool:
+    """The attribute, in words that mypy does not take for unchanging."""
+    return call.upload_paused
 
 
 class World:
