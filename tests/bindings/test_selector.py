@@ -2,6 +2,8 @@
 
 import select
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import anyio
 import pytest
 
 from pipebus.limits import Limits
+from pipebus_anyio.server import Server
 from tests.bindings.app import App
 from tests.bindings.certificates import certificates
 from tests.bindings.conftest import DEFAULT_STACKS, Stack
@@ -97,19 +100,23 @@ async def test_a_number_is_not_given_to_another_socket_within_a_sweep(
             sock.close()
 
 
+@asynccontextmanager
+async def served(stack: Stack, app: App, *, tls: bool) -> AsyncIterator[tuple[Server, Peer]]:
+    """Serve, and connect to it."""
+    trusted = certificates()
+    options = {"tls": trusted.server} if tls else {}
+    async with stack.serve(app.pipeline, **options) as server:
+        to = server.addresses[0]
+        async with tls_peer(to, trusted.client) if tls else raw_peer(to) as peer:
+            yield server, peer
+
+
 @pytest.mark.parametrize("tls", [False, True])
 async def test_readable_was_a_mistake(
     stack: Stack, app: App, monkeypatch: pytest.MonkeyPatch, tls: bool
 ) -> None:
     accept_as(monkeypatch, Spurious)
-    trusted = certificates()
-    options = {"tls": trusted.server} if tls else {}
-    async with (
-        stack.serve(app.pipeline, **options) as server,
-        tls_peer(server.addresses[0], trusted.client)
-        if tls
-        else raw_peer(server.addresses[0]) as peer,
-    ):
+    async with served(stack, app, tls=tls) as (server, peer):
         assert (await peer.ask(get("/inline"))).status == 200
         (one,) = connections(server)
         assert isinstance(one.sock, Spurious)
@@ -124,14 +131,7 @@ async def test_a_system_that_takes_little_or_nothing(
     stack: Stack, app: App, monkeypatch: pytest.MonkeyPatch, tls: bool
 ) -> None:
     accept_as(monkeypatch, Sluggish)
-    trusted = certificates()
-    options = {"tls": trusted.server} if tls else {}
-    async with (
-        stack.serve(app.pipeline, **options) as server,
-        tls_peer(server.addresses[0], trusted.client)
-        if tls
-        else raw_peer(server.addresses[0]) as peer,
-    ):
+    async with served(stack, app, tls=tls) as (_, peer):
         for size in (0, 1_000, 100_000):
             body = b"x" * size
             assert (await peer.ask(post("/echo", body))).body == body
