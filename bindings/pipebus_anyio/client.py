@@ -9,6 +9,7 @@ from pipebus.engine.engine import Engine
 from pipebus.engine.http_calls import TaskClient
 from pipebus.limits import ClientLimits, Timeouts
 from pipebus.pipeline.declare import Pipeline
+from pipebus.telemetry.trace import Tracer
 from pipebus_anyio.options import DriverName, Options, Wire
 from pipebus_anyio.runtime import Runtime
 from pipebus_anyio.server import REAL, Surroundings, hosted
@@ -34,7 +35,7 @@ class BaseClient(TaskClient):
     `limits` bounds the pool and what a server may send, `timeouts` holds for calls that name none.
     `verify` says how https is checked: True (default), against the system's authorities; the path
     of a PEM file with others; an `ssl.SSLContext`; False, not at all. Redirects are not followed,
-    cookies not kept. Leaving the block closes every connection; calls under way are cancelled.
+    cookies not kept. `tracer` records each call (`ServeOptions.tracer`). Leaving the block closes every connection; calls under way are cancelled.
     """
 
     __slots__ = ("_options", "_stack", "_surroundings")
@@ -49,6 +50,7 @@ class BaseClient(TaskClient):
         verify: bool | StrPath | ssl.SSLContext = True,
         wire: Wire = "auto",
         driver: DriverName = "auto",
+        tracer: Tracer | None = None,
     ) -> None:
         self._host = _CLOSED
         self._origin = None
@@ -59,6 +61,7 @@ class BaseClient(TaskClient):
             verify=verify,
             wire=wire,
             driver=driver,
+            tracer=tracer,
         )
         self._surroundings = REAL
         self._stack = AsyncExitStack()

@@ -9,6 +9,7 @@ from pipebus.http.wire import WireCodec
 from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import ClientLimits, Limits, Timeouts
 from pipebus.resilience.rate_limit import RateLimit
+from pipebus.telemetry.trace import Tracer
 from pipebus_anyio import selector
 from pipebus_anyio.bind import Bind
 from pipebus_anyio.tls import StrPath, TLSConfig
@@ -90,6 +91,15 @@ class ServeOptions(TypedDict, total=False):
     """Put an `X-Request-ID` into every response; False by default."""
     server_timing: bool
     """Put a `Server-Timing` into every response, for browsers to show; False by default."""
+    tracer: Tracer | None
+    """What records spans, such as `pipebus_anyio.observe.tracing.OpenTelemetryTracer()`; None
+    (default): nothing. Trace contexts are passed on either way.
+    """
+    trace_ratio: float
+    """Of requests without a trace context, the part that is recorded; 1.0, all, by default.
+
+    Those that come with one are recorded if that says so.
+    """
     admin: Bind | None
     """Where `/livez`, `/readyz` and `/metrics` are served, without TLS; None (default): nowhere.
 
@@ -117,8 +127,16 @@ class Options:
     proxy_protocol: bool = False
     request_id: bool = False
     server_timing: bool = False
+    tracer: Tracer | None = None
+    trace_ratio: float = 1.0
     admin: Bind | None = None
     health_routes: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a ratio that is none."""
+        if not 0.0 <= self.trace_ratio <= 1.0:
+            msg = f"trace_ratio must be 0 to 1, not {self.trace_ratio!r}"
+            raise ValueError(msg)
 
     def new_wire(self) -> WireCodec:
         """Return the codec; raises `ValueError` for a name that is none, or is not installed."""

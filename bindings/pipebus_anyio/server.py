@@ -1,6 +1,7 @@
 """`serve`: a pipeline's engine, its driver and its listeners, from start to drained."""
 
 import logging
+import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -16,6 +17,7 @@ from pipebus.http.wire import WireCodec
 from pipebus.limits import Limits
 from pipebus.pipeline.client_protocol import HttpClientProtocol
 from pipebus.pipeline.declare import Pipeline
+from pipebus.telemetry.trace import Tracing
 from pipebus_anyio.bus import ServerBus
 from pipebus_anyio.host import Driver, Host
 from pipebus_anyio.network import Network, SocketNetwork
@@ -139,6 +141,11 @@ async def hosted(
                 trusted_proxies=options.trusted_proxies,
                 request_id=options.request_id,
                 server_timing=options.server_timing,
+                tracing=(
+                    None
+                    if options.tracer is None
+                    else Tracing(options.tracer, options.trace_ratio, random.random)
+                ),
                 health_routes=options.health_routes,
             )
             driver = _new_driver(engine, runtime, options, surroundings.network)
