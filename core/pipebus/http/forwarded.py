@@ -6,7 +6,7 @@ names a proxy that is trusted.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -18,7 +18,9 @@ UNIX: Final = "unix"
 """Stands for every peer of a UNIX socket, as a trusted network and as a key."""
 
 _MEMO: Final = 4_096
-"""Addresses that are not taken apart again."""
+"""Addresses, and field lines of each kind, that are not taken apart again."""
+_SHORT: Final = 100
+"""Bytes of a field line that may be one of them."""
 
 _LONGEST: Final = 53
 """Letters of an IPv6 address that ends in an IPv4 one, with its brackets and a port."""
@@ -74,7 +76,7 @@ class TrustedProxies:
     UNIX socket; `ValueError` names one that is none. IPv4 written as IPv6 is IPv4 throughout.
     """
 
-    __slots__ = ("_four", "_known", "_six", "_unix")
+    __slots__ = ("_forwarded", "_four", "_known", "_six", "_unix", "_x_forwarded_for")
 
     def __init__(self, networks: Sequence[str]) -> None:
         self._unix = UNIX in networks
@@ -93,11 +95,13 @@ class TrustedProxies:
             else:
                 self._six.append(network)
         self._known: dict[str, tuple[str, int, bool] | None] = {}
+        self._forwarded: dict[bytes, tuple[str, int] | None] = {}
+        self._x_forwarded_for: dict[bytes, tuple[str, int] | None] = {}
 
     @property
     def remembered(self) -> int:
-        """How many addresses need not be taken apart again."""
-        return len(self._known)
+        """How many addresses and fields need not be taken apart again."""
+        return len(self._known) + len(self._forwarded) + len(self._x_forwarded_for)
 
     def trusts(self, address: Address) -> bool:
         """Tell whether the address is one of theirs."""
@@ -116,29 +120,48 @@ class TrustedProxies:
         """
         if not self.trusts(peer):
             return peer
-        forwarded: list[str] = []
-        x_forwarded_for: list[str] = []
+        forwarded: list[bytes] = []
+        x_forwarded_for: list[bytes] = []
         for name, value in headers:
-            if name == b"forwarded":
-                forwarded.append(value.decode("latin-1"))
-            elif name == b"x-forwarded-for":
-                x_forwarded_for.append(value.decode("latin-1"))
+            if name == b"x-forwarded-for":
+                x_forwarded_for.append(value)
+            elif name == b"forwarded":
+                forwarded.append(value)
         if not forwarded:
-            return self._walk(_addresses(x_forwarded_for), peer) if x_forwarded_for else peer
-        client = self._walk(_elements(forwarded), peer)
-        if x_forwarded_for:
-            other = self._walk(_addresses(x_forwarded_for), peer)
-            if other[0] != client[0]:
+            if not x_forwarded_for:
                 return peer
-        return client
+            return self._read(x_forwarded_for, self._x_forwarded_for, _addresses) or peer
+        client = self._read(forwarded, self._forwarded, _elements)
+        if x_forwarded_for and client is not None:
+            other = self._read(x_forwarded_for, self._x_forwarded_for, _addresses)
+            if other is None or other[0] != client[0]:
+                return peer
+        return client or peer
 
-    def _walk(self, nodes: list[str], peer: Address) -> Address:
+    def _read(
+        self,
+        lines: list[bytes],
+        known: dict[bytes, tuple[str, int] | None],
+        nodes_of: Callable[[list[bytes]], list[str]],
+    ) -> tuple[str, int] | None:
+        """Return whom the field lines name, None for the peer; one client asks many a time."""
+        line = lines[0]
+        if len(lines) > 1 or len(line) > _SHORT:
+            return self._walk(nodes_of(lines))
+        if line in known:
+            return known[line]
+        if len(known) >= _MEMO:
+            known.clear()
+        known[line] = found = self._walk(nodes_of(lines))
+        return found
+
+    def _walk(self, nodes: list[str]) -> tuple[str, int] | None:
         """Go along the nodes, the last to be added first."""
-        client = peer
+        client: tuple[str, int] | None = None
         for node in nodes:
             found = self._look_at(node)
             if found is None:
-                return peer
+                return None
             host, port, trusted = found
             client = (host, port)
             if not trusted:
@@ -177,15 +200,19 @@ class TrustedProxies:
         return str(address), port, trusted
 
 
-def _addresses(lines: list[str]) -> list[str]:
+def _addresses(lines: list[bytes]) -> list[str]:
     """Return what the field lines list, from the right; empty ones are none (RFC 9110, 5.6.1.2)."""
     nodes: list[str] = []
     for line in reversed(lines):
-        nodes += [node for part in reversed(line.split(",")) if (node := part.strip(" \t"))]
+        nodes += [
+            node
+            for part in reversed(line.decode("latin-1").split(","))
+            if (node := part.strip(" \t"))
+        ]
     return nodes
 
 
-def _elements(lines: list[str]) -> list[str]:
+def _elements(lines: list[bytes]) -> list[str]:
     """Return the node of each `for`, from the right; `unknown` for an element without a right one.
 
     A comma in a quoted string is none. Quotes are paired from the right, and no further than the
@@ -195,7 +222,7 @@ def _elements(lines: list[str]) -> list[str]:
     for line in reversed(lines):
         pieces: list[str] = []
         is_open = False
-        for part in reversed(line.split(",")):
+        for part in reversed(line.decode("latin-1").split(",")):
             pieces.append(part)
             if _quotes(part).count('"') % 2:
                 is_open = not is_open

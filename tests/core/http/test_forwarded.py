@@ -187,9 +187,10 @@ def test_however_many_are_seen_the_memory_of_them_is_bounded() -> None:
     for round_ in range(2):
         for number in range(5_000):
             address = f"1.{round_}.{number >> 8}.{number & 255}"
-            found = proxies.client_address(PEER, headers(x_forwarded_for=address))
-            assert found == (address, 0)
-    assert proxies.remembered <= 4_096
+            for _ in range(2):
+                found = proxies.client_address(PEER, headers(x_forwarded_for=address))
+                assert found == (address, 0)
+    assert proxies.remembered <= 2 * 4_096
 
 
 hosts = st.sampled_from(["1.2.3.4", "9.9.9.9", "2001:db8::1", "10.1.1.1", "2001:db8:ff::1"])
