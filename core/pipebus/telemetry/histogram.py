@@ -25,15 +25,10 @@ class Histogram:
         values.sort()
         size = len(values)
         counts = self.counts
+        below = 0
         for place, bound in enumerate(self.bounds):
-            counts[place] += bisect_right(values, bound)
+            if below < size:
+                below = bisect_right(values, bound, below)
+            counts[place] += below
         self.count += size
         self.sum += sum(values)
-
-    def observe_equal(self, value: float, times: int) -> None:
-        """Count one observation `times` times."""
-        for place, bound in enumerate(self.bounds):
-            if value <= bound:
-                self.counts[place] += times
-        self.count += times
-        self.sum += value * times

@@ -1,11 +1,10 @@
 """What a server's requests are counted by: a bounded table of series, filled in batches.
 
-A request costs one look-up and one `list.extend`; what an observation is made of (differences,
-buckets, sums) is worked out for a batch of them, column by column, in a few calls into C.
+A request costs one look-up and one `list.extend`; buckets and sums are worked out for a batch of
+them, column by column, in a few calls into C.
 """
 
 from collections.abc import Iterator
-from operator import sub
 from typing import Final, NamedTuple
 
 from pipebus.telemetry.histogram import Histogram
@@ -40,7 +39,7 @@ SIZE_BOUNDS: Final = (
 STAGES: Final = ("read", "queue", "handler", "write")
 
 _FIELDS: Final = 7
-"""Numbers that an ended request leaves: five edges and two sizes."""
+"""Numbers that an ended request leaves: five durations and two sizes."""
 _BATCH: Final = 512
 """Requests of one series between two folds: from there on, more hardly make one cheaper."""
 _LEAST_BATCH: Final = 32
@@ -69,9 +68,9 @@ class ServerSeries:
     def __init__(self, labels: ServerLabels) -> None:
         self.labels: ServerLabels = labels
         self.pending: list[float] = []
-        """Seven numbers a request, flat, so that no object is kept for one: started, dispatched,
-        began, completed, sent (seconds; an edge that was not reached is negative), and the bytes
-        of the request's and the response's body."""
+        """Seven numbers a request, flat, so that no object is kept for one: the seconds of its four
+        stages (as `stages.measure` returns them), the seconds in all, and the bytes of the
+        request's and the response's body."""
         self.duration: Histogram = Histogram(DURATION_BOUNDS)
         self.request_size: Histogram = Histogram(SIZE_BOUNDS)
         self.response_size: Histogram = Histogram(SIZE_BOUNDS)
@@ -137,35 +136,11 @@ class ServerMetrics:
                 yield series
 
     def fold(self, series: ServerSeries) -> None:
-        """Count what is pending: the stages are those that `stages.measure` returns."""
+        """Count what is pending, column by column."""
         pending = series.pending
-        if not pending:
-            return
-        started = pending[0::_FIELDS]
-        dispatched = pending[1::_FIELDS]
-        began = pending[2::_FIELDS]
-        completed = pending[3::_FIELDS]
-        sent = pending[4::_FIELDS]
-        request_sizes = pending[5::_FIELDS]
-        response_sizes = pending[6::_FIELDS]
+        for place, histogram in enumerate(self.stages.values()):
+            histogram.observe(pending[place::_FIELDS])
+        series.duration.observe(pending[4::_FIELDS])
+        series.request_size.observe(pending[5::_FIELDS])
+        series.response_size.observe(pending[6::_FIELDS])
         pending.clear()
-        queue = list(map(sub, began, dispatched))
-        if min(queue) < 0.0 or min(dispatched) < 0.0:  # an edge was not reached
-            began = [at if at >= 0.0 else end for at, end in zip(began, completed, strict=True)]
-            dispatched = [
-                at if at >= 0.0 else end for at, end in zip(dispatched, began, strict=True)
-            ]
-            queue = list(map(sub, began, dispatched))
-        stages = self.stages
-        # Most requests are dispatched in the same step in which their head was complete, with one
-        # `now` for both, and to compare what is one object is cheaper than to subtract it.
-        if dispatched == started:
-            stages["read"].observe_equal(0.0, len(started))
-        else:
-            stages["read"].observe(list(map(sub, dispatched, started)))
-        stages["queue"].observe(queue)
-        stages["handler"].observe(list(map(sub, completed, began)))
-        stages["write"].observe(list(map(sub, sent, completed)))
-        series.duration.observe(list(map(sub, sent, started)))
-        series.request_size.observe(request_sizes)
-        series.response_size.observe(response_sizes)

@@ -25,17 +25,8 @@ def test_batches_are_as_one_by_one(batches: list[list[float]]) -> None:
     assert histogram.sum == pytest.approx(sum(map(sum, batches)))
 
 
-@given(st.sampled_from(BOUNDS) | st.floats(0, 4), st.integers(0, 20))
-def test_equal_ones(value: float, times: int) -> None:
-    one, other = Histogram(BOUNDS), Histogram(BOUNDS)
-    one.observe_equal(value, times)
-    other.observe([value] * times)
-    assert (one.counts, one.count) == (other.counts, other.count)
-    assert one.sum == pytest.approx(other.sum)
-
-
 def test_one_at_a_bound_is_in_its_bucket() -> None:
     histogram = Histogram(BOUNDS)
     histogram.observe([1.0, 0.0, 3.0])
-    histogram.observe_equal(0.5, 2)
+    histogram.observe([0.5, 0.5])
     assert (histogram.counts, histogram.count, histogram.sum) == ([1, 3, 4, 4], 5, 5.0)
