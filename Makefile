@@ -95,7 +95,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group dev --group peers
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-		--editable '.[cli,trio,fast]'
+		--editable '.[cli,trio,fast,metrics]'
 	@touch $@
 
 $(VENV)/.ready-mutation: $(READY)
