@@ -17,6 +17,7 @@ from pipebus.http.client import AbandonConnect, Connect, Resolve
 from pipebus.http.message import Address
 from pipebus.limits import INFINITY
 from pipebus_anyio.bind import Bind
+from pipebus_anyio.observe.current import ids
 from pipebus_anyio.runner import Runner
 from pipebus_anyio.runtime import Runtime, Waiter
 from pipebus_anyio.threads import Answer, ThreadCalls, ThreadWaiter
@@ -153,7 +154,8 @@ class Host:
                 elif isinstance(action, AbandonConnect):
                     self._driver.abandon_connect(action)
                 elif isinstance(action, Report):
-                    logger.error("%s", action.message, exc_info=action.error)
+                    said = ids(action.invocation)  # who pumps may be another request
+                    logger.error("%s", action.message, exc_info=action.error, extra=said)
                 elif isinstance(action, StopAccepting):
                     self._driver.stop_accepting()
                     self._engine.drain(self.now())

@@ -100,6 +100,8 @@ class ServeOptions(TypedDict, total=False):
 
     Those that come with one are recorded if that says so.
     """
+    access_log: bool
+    """Log each request at its end, to the logger `pipebus.access` at INFO; False by default."""
     admin: Bind | None
     """Where `/livez`, `/readyz` and `/metrics` are served, without TLS; None (default): nowhere.
 
@@ -129,6 +131,7 @@ class Options:
     server_timing: bool = False
     tracer: Tracer | None = None
     trace_ratio: float = 1.0
+    access_log: bool = False
     admin: Bind | None = None
     health_routes: bool = False
 

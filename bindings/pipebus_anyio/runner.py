@@ -15,6 +15,7 @@ from pipebus.engine.contexts import invoke
 from pipebus.engine.engine import Engine
 from pipebus.engine.invocation import Invocation
 from pipebus.http.response import Response
+from pipebus_anyio.observe.current import enter, invoke_current
 from pipebus_anyio.runtime import Runtime, Task
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class Runner:
         try:
             if engine.begin(invocation, now):
                 try:
-                    result = self._context.copy().run(invoke, engine, host, invocation)
+                    result = self._context.copy().run(invoke_current, engine, host, invocation)
                 except _ENDS_PROGRAM:
                     raise
                 except BaseException as error:  # noqa: BLE001 (the engine answers and reports it)
@@ -102,7 +103,7 @@ class Runner:
         try:
             if engine.begin(invocation, host.now()):
                 try:
-                    result = await invoke(engine, host, invocation)
+                    result = await invoke_current(engine, host, invocation)
                 except BaseException as error:
                     if not _is_failure(error):
                         raise
@@ -118,6 +119,7 @@ class Runner:
         try:
             if engine.begin(invocation, host.now()):
                 self.threads[invocation] = None
+                enter(invocation)  # the thread, too, has a copy of this task's context variables
                 # Abandoned only when the runtime exits: until then a cancelled invocation's
                 # task waits for its thread, and so `ended` frees the slot when it is true.
                 result, error = await anyio.to_thread.run_sync(
@@ -149,6 +151,7 @@ class Runner:
 
     async def _stream_and_end(self, body: OutgoingBody) -> None:
         try:
+            enter(body.invocation)
             await self._stream(body)
         finally:
             self._engine.ended(body.invocation, self._host.now())

@@ -12,6 +12,7 @@ from typing import Any, Final
 from pipebus.engine.admin import admin_pipeline
 from pipebus.engine.engine import Engine
 from pipebus.engine.http_calls import TaskClient
+from pipebus.engine.wiring import wire_subscribers
 from pipebus.http.message import Address
 from pipebus.http.wire import WireCodec
 from pipebus.limits import Limits
@@ -21,6 +22,7 @@ from pipebus.telemetry.trace import Tracing
 from pipebus_anyio.bus import ServerBus
 from pipebus_anyio.host import Driver, Host
 from pipebus_anyio.network import Network, SocketNetwork
+from pipebus_anyio.observe.logs import access_log
 from pipebus_anyio.options import Options
 from pipebus_anyio.runtime import Runtime
 from pipebus_anyio.selector import SelectorDriver
@@ -148,6 +150,10 @@ async def hosted(
                 ),
                 health_routes=options.health_routes,
             )
+            if options.access_log:
+                watching: Pipeline[Any] = Pipeline("access log")  # the user's stays as it is
+                access_log(watching)
+                wire_subscribers(watching, engine.bus, runtime.now())
             driver = _new_driver(engine, runtime, options, surroundings.network)
             host = Host(engine, runtime, driver, wall=surroundings.wall)
             driver.start(host)

@@ -58,6 +58,8 @@ class Report(msgspec.Struct):
 
     message: str
     error: BaseException
+    invocation: Invocation | None = None
+    """Whose failure it is, if a handler's call is to blame."""
 
 
 class StopAccepting(msgspec.Struct):

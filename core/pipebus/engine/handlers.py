@@ -243,7 +243,7 @@ class Handlers:
         cause = invocation.cause
         request = cause.correlation_id or cause.id  # a problem answer's `instance`
         message = f"{invocation.kind} {invocation.name} failed on {cause.type} ({request})"
-        self._outbox.actions.append(Report(message, error))
+        self._outbox.actions.append(Report(message, error, invocation))
 
     def ended(self, invocation: Invocation, now: float) -> None:
         """Note that its task, thread or inline call is really gone; always the last word."""
