@@ -10,6 +10,7 @@ from typing import Any, Final
 import anyio
 
 from pipebus.pipeline.declare import Pipeline
+from pipebus_anyio.observe.logs import LogFormat, new_handler
 from pipebus_anyio.options import Options
 from pipebus_anyio.runtime import Runtime
 from pipebus_anyio.server import Server, serve
@@ -90,9 +91,7 @@ def _say_where(server: Server) -> None:
         logger.info("listening at %s", url)
 
 
-def prepare(log_level: int | str) -> None:
+def prepare(log_level: int | str, log_format: LogFormat = "text") -> None:
     """Make the process ready to serve: log to standard error, unless configured; many files."""
-    logging.basicConfig(
-        level=log_level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=log_level, handlers=[new_handler(log_format)])
     raise_file_limit()

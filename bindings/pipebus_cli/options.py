@@ -13,6 +13,7 @@ from pipebus.http.forwarded import TrustedProxies
 from pipebus.limits import Limits
 from pipebus.resilience.rate_limit import RateLimit
 from pipebus_anyio.bind import BindTo, TcpBind, parse_bind
+from pipebus_anyio.observe.logs import LogFormat
 from pipebus_anyio.options import DriverName, Options, ServeOptions, Wire
 from pipebus_anyio.server import Server
 from pipebus_anyio.tls import TLSConfig
@@ -85,6 +86,10 @@ class ServingOptions:
     """Put an X-Request-ID into every response."""
     server_timing: bool = False
     """Put a Server-Timing into every response."""
+    access_log: bool = False
+    """Log each request at its end."""
+    log_format: LogFormat = "text"
+    """How log lines look."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for what does not go together."""
@@ -149,6 +154,7 @@ def serve_options(options: ServingOptions, limits: Limits, bind: Sequence[BindTo
         proxy_protocol=options.proxy_protocol,
         request_id=options.request_id,
         server_timing=options.server_timing,
+        access_log=options.access_log,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, TypeVar, Unpack
 import anyio
 
 from pipebus.pipeline.declare import Pipeline
+from pipebus_anyio.observe.logs import LogFormat
 from pipebus_anyio.options import ServeOptions
 from pipebus_anyio.runtime import Runtime
 from pipebus_anyio.server import Server
@@ -25,6 +26,7 @@ class Run(Protocol):
         *,
         started: Callable[[Server], None] | None = None,
         log_level: int | str = "INFO",
+        log_format: LogFormat = "text",
         **options: Unpack[ServeOptions],
     ) -> None:
         """Serve a pipeline and own the process."""

@@ -73,7 +73,9 @@ def serve(
             link.started(text, server)
 
     try:
-        choose(options.runtime).serve(pipeline, started=started, **ready)
+        choose(options.runtime).serve(
+            pipeline, started=started, log_format=options.log_format, **ready
+        )
     except OSError as error:
         if not _from_listening(error):
             raise
@@ -94,7 +96,7 @@ def supervise(arguments: Sequence[str], options: ServingOptions, limits: Limits)
         admin = [bind.open_listeners_for(1, one)[0] for one in admin_at]
     except OSError as error:
         raise CliError(_why_not(error, options)) from error
-    prepare("INFO")
+    prepare("INFO", options.log_format)
     supervisor = Supervisor(
         [sys.executable, "-m", "pipebus_cli", *arguments],
         sockets,

@@ -8,6 +8,7 @@ import trio
 
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.client import BaseClient
+from pipebus_anyio.observe.logs import LogFormat
 from pipebus_anyio.options import Options, ServeOptions
 from pipebus_anyio.process import prepare, run_until_signal
 from pipebus_anyio.runtime import Runtime
@@ -35,16 +36,18 @@ def run(
     *,
     started: Callable[[Server], None] | None = None,
     log_level: int | str = "INFO",
+    log_format: LogFormat = "text",
     **options: Unpack[ServeOptions],
 ) -> None:
     """Serve a pipeline and own the process: signals, the limit of open files, logging.
 
     SIGTERM or SIGINT drains and returns; a second one ends at once by `SystemExit` (128 + the
     signal). `started` is called with the `Server` once it accepts. `log_level` is the root
-    logger's, where no handler is configured yet. The other options and errors are `serve`'s.
+    logger's and `log_format` (`text` or `json`) how its lines look, where no handler is configured
+    yet. The other options and errors are `serve`'s.
     """
     ready = Options(**options)
-    prepare(log_level)
+    prepare(log_level, log_format)
 
     async def main() -> int:
         return await run_until_signal(TrioRuntime, pipeline, ready, started)

@@ -1,5 +1,6 @@
 """What an operator asks of the command: an admin listener, limits, proxies."""
 
+import json
 import re
 import signal
 from http.client import HTTPConnection
@@ -86,6 +87,20 @@ def test_limits_proxies_and_ids(app: Path) -> None:
         status, _, headers = ask(server.port, "/", **fields)
         assert (status, headers["retry-after"]) == (429, "1000")
         assert ask(server.port, "/", **{"X-Forwarded-For": "5.6.7.8"})[0] == 200
+
+
+def test_each_request_is_a_line_of_json(app: Path) -> None:
+    options = ["--port", "0", "--access-log", "--log-format", "json", "--request-id"]
+    with serving("serve", "app:pipeline", *options, cwd=app) as server:
+        _, _, headers = ask(server.port, "/?a=1")
+        server.wait_logged("pipebus.access")
+        server.signal(signal.SIGTERM)
+        _, log = server.end()
+    lines = [json.loads(line) for line in log.splitlines()]
+    [access] = [line for line in lines if line["logger"] == "pipebus.access"]
+    assert (access["target"], access["status"]) == ("/?a=1", 200)
+    assert access["request_id"] == headers["x-request-id"]
+    assert any(line["message"] == "SIGTERM: draining" for line in lines)
 
 
 def test_what_does_not_go_together_is_said_in_a_line(app: Path) -> None:
