@@ -15,7 +15,10 @@ def test_one_too_many_is_refused_and_a_place_comes_back() -> None:
     assert counts.enter("b")
     assert (counts.refused, counts.keys, counts.count("a"), counts.count("c")) == (1, 2, 2, 0)
     counts.leave("a")
+    assert counts.count("a") == 1
     assert counts.enter("a")
+    counts.leave("b")
+    assert counts.keys == 1
 
 
 def test_who_has_none_cannot_leave() -> None:
