@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from pipebus.engine.admin import admin_pipeline
 from pipebus.engine.engine import Engine
@@ -18,7 +18,7 @@ from pipebus.http.wire import WireCodec
 from pipebus.limits import Limits
 from pipebus.pipeline.client_protocol import HttpClientProtocol
 from pipebus.pipeline.declare import Pipeline
-from pipebus.telemetry.trace import Tracing
+from pipebus.telemetry.trace import Tracer, Tracing
 from pipebus_anyio.bus import ServerBus
 from pipebus_anyio.host import Driver, Host
 from pipebus_anyio.network import Network, SocketNetwork
@@ -146,7 +146,11 @@ async def hosted(
                 tracing=(
                     None
                     if options.tracer is None
-                    else Tracing(options.tracer, options.trace_ratio, random.random)
+                    else Tracing(
+                        _on_clock(options.tracer, runtime.now, surroundings.wall),
+                        options.trace_ratio,
+                        random.random,
+                    )
                 ),
                 health_routes=options.health_routes,
             )
@@ -165,6 +169,20 @@ async def hosted(
             finally:
                 driver.stop_accepting()
                 host.close()
+
+
+@runtime_checkable
+class ClockedTracer(Tracer, Protocol):
+    """A tracer that writes wall times, so it must know the clock whose times it is told."""
+
+    def with_clock(self, clock: Callable[[], float], wall: Callable[[], float]) -> Tracer:
+        """Return one for that monotonic clock; `wall`: seconds since the epoch."""
+        ...
+
+
+def _on_clock(tracer: Tracer, clock: Callable[[], float], wall: Callable[[], float]) -> Tracer:
+    # asyncio's clock is `time.monotonic`, trio's begins anywhere.
+    return tracer.with_clock(clock, wall) if isinstance(tracer, ClockedTracer) else tracer
 
 
 def _new_driver(

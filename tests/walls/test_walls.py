@@ -112,6 +112,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (bus / "broken_circle_a.py").write_text("import pipebus.bus.broken_circle_b\n")
     (bus / "broken_circle_b.py").write_text("import pipebus.bus.broken_circle_a\n")
     shared = tree / "bindings" / "pipebus_anyio"
+    (shared / "broken_opentelemetry.py").write_text("import opentelemetry.trace\n")
     for module in CONTRACTS["neutral"]["forbidden_modules"]:
         (shared / f"broken_runtime_{module}.py").write_text(f"import {module}\n")
     return tree
@@ -178,6 +179,11 @@ def test_import_linter_names_what_the_core_must_not_import(import_linter: str, m
 @pytest.mark.parametrize("module", CONTRACTS["neutral"]["forbidden_modules"])
 def test_import_linter_keeps_the_shared_binding_neutral(import_linter: str, module: str) -> None:
     assert f"pipebus_anyio.broken_runtime_{module} -> {module} (l.1)" in import_linter
+
+
+def test_import_linter_keeps_opentelemetry_in_one_module(import_linter: str) -> None:
+    assert "pipebus_anyio.broken_opentelemetry -> opentelemetry (l.1)" in import_linter
+    assert "pipebus_anyio.observe.tracing -> opentelemetry" not in import_linter
 
 
 def test_import_linter_names_circles_and_a_stray_codec(import_linter: str) -> None:
