@@ -12,9 +12,9 @@ try:
     from opentelemetry import context as otel_context
     from opentelemetry import trace as otel
     from opentelemetry.baggage.propagation import W3CBaggagePropagator
-except ImportError as error:
-    msg = "tracing needs opentelemetry-api: pip install 'pipebus[tracing]'"
-    raise ImportError(msg, name=error.name) from error
+except ImportError as _missing:
+    _msg = "tracing needs opentelemetry-api: pip install 'pipebus[tracing]'"
+    raise ImportError(_msg, name=_missing.name) from _missing
 
 StageRecords = Literal["spans", "events", "off"]
 
