@@ -292,7 +292,7 @@ async def test_a_peer_that_has_reset_before_it_is_served_is_forgotten(
         accept_as(patch, Gone)
         async with stack.serve(app.pipeline) as server, raw_peer(server.addresses[0]) as peer:
             assert await peer.rest() == b""
-            assert server.engine.dispatch._opened == 0
+            assert server.engine.dispatch.connections == 0
 
 
 async def test_tls_that_cannot_be_served_is_said_and_ends_no_more_than_the_connection(

@@ -344,7 +344,7 @@ async def test_a_peer_that_has_gone_cannot_be_told_of_our_end(stack: Stack, app:
         async with raw_peer(server.addresses[0]) as peer:
             await peer.send(b"no request\r\n\r\n")
             peer.reset()
-        await until(lambda: server.engine.dispatch._opened == 1)
+        await until(lambda: server.engine.dispatch.connections == 1)
         await until(lambda: server.engine.admission.connections == 0)
 
 

@@ -122,7 +122,7 @@ async def test_a_peer_that_goes_in_the_handshake(stack: Stack, app: App, how: st
             await raw.aclose()
         else:
             await raw.send_eof()
-        await until(lambda: server.engine.dispatch._opened == 1)
+        await until(lambda: server.engine.dispatch.connections == 1)
         await until(lambda: server.engine.admission.connections == 0)
         assert connections(server) == []
         await raw.aclose()

@@ -38,7 +38,7 @@ class Bus(PubSub):
     in the queue given. After any mutator, and after timers, pull `next_output` until it is None.
     """
 
-    __slots__ = ("_open", "_patterns", "_timers", "draining")
+    __slots__ = ("_open", "_patterns", "_timers", "draining", "groups")
 
     def __init__(
         self, *, id_prefix: str, limits: Limits, timers: TimerQueue, clock: WallClock
@@ -47,6 +47,8 @@ class Bus(PubSub):
         self._timers = timers
         self._open: dict[str, Exchange] = {}
         self.draining: bool = False
+        self.groups: list[Group] = []
+        """Every one that was registered."""
 
     @property
     def open_exchanges(self) -> int:
@@ -78,6 +80,7 @@ class Bus(PubSub):
         if routed:
             check_pattern(pattern)
             self._router.add_group(group)
+        self.groups.append(group)
         return group
 
     def add_responder(self, group: Group, *, concurrency: int | None, handler: object) -> Responder:

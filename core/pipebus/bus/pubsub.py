@@ -1,7 +1,7 @@
 """The half of the bus that delivers events to subscriptions, losslessly where they ask for it."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
@@ -122,6 +122,11 @@ class PubSub:
         self._router.add(sub)
         self._subs[sub.serial] = sub
         return sub
+
+    @property
+    def subscriptions(self) -> Iterable[Subscription]:
+        """Those that are open, oldest first."""
+        return self._subs.values()
 
     def close(self, sub: Subscription, now: float) -> None:
         """End a subscription; queued and parked events are dropped{closed}, publishers resume."""

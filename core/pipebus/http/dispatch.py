@@ -62,7 +62,8 @@ class Dispatch(Express):
         self._wire = wire
         self._clock = clock
         self._name = name
-        self._opened = 0
+        self.connections: int = 0
+        """Ever accepted, those that were dropped included."""
         self.sessions: dict[str, Session] = {}
         """Those whose socket is open, by their publisher's name, oldest first."""
         drain.on_grace_over = self._grace_over
@@ -71,10 +72,10 @@ class Dispatch(Express):
 
     def opened(self, client: Address, tls: bool, token: object, now: float) -> Session:
         """Take a connection that was accepted at `now` (before any TLS handshake)."""
-        self._opened += 1
+        self.connections += 1
         conn = ServerConnection(self._limits, self._wire, self._clock, now)
         session = Session(
-            self, conn, f"{self._name}-{self._opened}", client=client, tls=tls, token=token
+            self, conn, f"{self._name}-{self.connections}", client=client, tls=tls, token=token
         )
         self.sessions[session.publisher.name] = session
         verdict = self._admission.connect()

@@ -70,6 +70,11 @@ class Pool:
     # --- slots -------------------------------------------------------------------------------
 
     @property
+    def limit(self) -> int:
+        """How many slots there are."""
+        return self._limits.max_connections
+
+    @property
     def has_room(self) -> bool:
         """Whether a slot is free."""
         return self.slots < self._limits.max_connections
