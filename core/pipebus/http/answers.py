@@ -15,7 +15,6 @@ from pipebus.http.request_count import count_request
 from pipebus.http.response import Response
 from pipebus.http.session import ANSWERED, ENDED, STREAMING, BodyStream, Session
 from pipebus.http.spans import end_server_span
-from pipebus.http.wire import RawHeaders
 from pipebus.limits import Limits
 from pipebus.resilience.admission import Admission
 from pipebus.telemetry.http_metrics import ServerMetrics
@@ -93,9 +92,10 @@ class Answers(ABC):
             return False
         session.response = response
         try:
+            self._annotate(session, response, now)
             goes_on = session.conn.send_response(
                 response.status,
-                self._fields(session, response, now),
+                response.headers.raw,
                 None,
                 now,
                 content_length=response.content_length,
@@ -249,16 +249,16 @@ class Answers(ABC):
 
     def _send(self, session: Session, response: Response, now: float) -> None:
         status = response.status
-        fields = self._fields(session, response, now)
-        session.conn.send_response(status, fields, response.body, now)
+        self._annotate(session, response, now)
+        session.conn.send_response(status, response.headers.raw, response.body, now)
         session.status = status
         session.state = ANSWERED
 
-    def _fields(self, session: Session, response: Response, now: float) -> RawHeaders:
-        raw = response.headers.raw
-        if self._annotations is None:
-            return raw
-        return self._annotations.added_to(raw, session, self._request_id(session), now)
+    def _annotate(self, session: Session, response: Response, now: float) -> None:
+        """Have the connection add to the response's fields what the options ask for."""
+        if self._annotations is not None:
+            request_id = self._request_id(session)
+            session.conn.added = self._annotations.lines(response, session, request_id, now)
 
     def _problem(
         self,

@@ -66,26 +66,35 @@ def status_line(status: int) -> bytes:
 
 
 def response_head(
-    status: int, fields: RawHeaders, *, date: bytes, framing: Framing, connection: bytes
+    status: int,
+    fields: RawHeaders,
+    *,
+    date: bytes,
+    framing: Framing,
+    connection: bytes,
+    added: bytes = b"",
 ) -> bytes:
     """Write a response's head, always as HTTP/1.1 (RFC 9112 section 2.3).
 
-    `framing` `length` and `chunked` write their field, other kinds none; `connection`: b"close",
+    `added` are field lines of the server's own, each with its CRLF. `framing` `length` and `chunked` write their field, other kinds none; `connection`: b"close",
     b"keep-alive" or b"" for none. Does not check `fields`: see `check_fields`.
     """
-    return b"%b%bdate: %b\r\n%b%b" % (
+    return b"%b%b%bdate: %b\r\n%b%b" % (
         status_line(status),
         _field_lines(fields),
+        added,
         date,
         _framing_line(framing),
         b"connection: %b\r\n\r\n" % connection if connection else b"\r\n",
     )
 
 
-def whole_response(status: int, fields: RawHeaders, date: bytes, body: bytes) -> bytes:
+def whole_response(
+    status: int, fields: RawHeaders, added: bytes, date: bytes, body: bytes
+) -> bytes:
     """Write a response with its body, framed by its length, on a connection that persists."""
-    return b"%b%bdate: %b\r\ncontent-length: %d\r\n\r\n%b" % (
-        status_line(status), _field_lines(fields), date, len(body), body,
+    return b"%b%b%bdate: %b\r\ncontent-length: %d\r\n\r\n%b" % (
+        status_line(status), _field_lines(fields), added, date, len(body), body,
     )  # fmt: skip
 
 

@@ -76,8 +76,9 @@ class Express(Intake):
         ):
             return False
         try:
-            fields = self._fields(session, reply, now)
-            if not session.conn.send_whole(reply.status, fields, reply.body, now):
+            if self._annotations is not None:
+                self._annotate(session, reply, now)
+            if not session.conn.send_whole(reply.status, reply.headers.raw, reply.body, now):
                 return False
         except Exception:  # noqa: BLE001 (changed after it was made: the long way says what to)
             return False

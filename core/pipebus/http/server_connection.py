@@ -33,13 +33,15 @@ class ServerConnection(RequestHalf):
     may still be called and does nothing.
     """
 
-    __slots__ = ("_clock", "_persists")
+    __slots__ = ("_clock", "_persists", "added")
 
     def __init__(self, limits: Limits, wire: WireCodec, clock: WallClock, now: float) -> None:
         """`now`: the time of accept; the head timeout runs, a TLS handshake included."""
         super().__init__(limits, wire, now)
         self._clock = clock
         self._persists = False  # what the response's head said
+        self.added: bytes = b""
+        """Field lines, each with its CRLF, for the next response's head; whoever sets it checks."""
 
     # --- the usual request, in one go ---
 
@@ -100,7 +102,8 @@ class ServerConnection(RequestHalf):
         ):
             return False
         encode.check_fields(headers)
-        data = encode.whole_response(status, headers, self._clock.http_date(now), body)
+        date = self._clock.http_date(now)
+        data = encode.whole_response(status, headers, self.added, date, body)
         self._cycle.state = _WHOLE_RESPONSE
         self._persists = True
         self._write_deadline = now + self._write_timeout
@@ -187,8 +190,9 @@ class ServerConnection(RequestHalf):
         if self._persists:
             connection = b"keep-alive" if version == HTTP_10 else b""
         data = encode.response_head(
-            status, headers, date=self._clock.http_date(now), framing=told, connection=connection
-        )
+            status, headers, date=self._clock.http_date(now), framing=told, connection=connection,
+            added=self.added,
+        )  # fmt: skip
         self._cycle.sent(cycle.RESPONSE_HEAD)
         has_body = follows.kind != "none"
         if body is None:

@@ -20,6 +20,8 @@ _LARGEST_STATE: Final = 4_096
 _LARGEST_BAGGAGE: Final = 8_192
 """The longest baggage passed on (W3C Baggage, section 3.3.2)."""
 _SAMPLED: Final = 1
+_FIELDS: Final = frozenset({b"traceparent", b"baggage"})
+"""Without one of these there is no context."""
 _NOTHING: Final = frozenset({"0" * 32, "0" * 16})
 
 
@@ -62,6 +64,13 @@ def context_of(fields: list[tuple[bytes, bytes]]) -> TraceContext | None:
     A `traceparent` that is malformed, or comes twice, is none, and its `tracestate` goes with it
     (section 3.2.2). Of several fields of the other two one is made.
     """
+    for name, _ in fields:
+        if name in _FIELDS:
+            return _context_of(fields)
+    return None
+
+
+def _context_of(fields: list[tuple[bytes, bytes]]) -> TraceContext | None:
     parents: list[str] = []
     states: list[str] = []
     baggage: list[str] = []
@@ -72,8 +81,6 @@ def context_of(fields: list[tuple[bytes, bytes]]) -> TraceContext | None:
             states.append(value.decode("latin-1"))
         elif name == b"baggage":
             baggage.append(value.decode("latin-1"))
-    if not parents and not baggage:
-        return None
     parent = parents[0] if len(parents) == 1 else ""
     return received(parent, ",".join(states), ",".join(baggage))
 
