@@ -81,7 +81,7 @@ class Wakes(Protocol):
 class Host:
     """The engine's hands. Implements `pipebus.engine.host.Host`.
 
-    Everything runs in the loop's thread but `call_from_thread` and `run_in_loop`.
+    Everything runs in the loop's thread but `call_from_thread`, `run_in_loop` and `read`.
     """
 
     __slots__ = (
@@ -235,6 +235,10 @@ class Host:
         """Run `action(now)` in the loop's thread, pump, and return its result, blocking."""
         result: T = self._thread_calls.run(partial(self._act_for_thread, action))
         return result
+
+    def read(self, what: Callable[[], T]) -> T:
+        """Return `what()`, called in the loop's thread, which this may be; else it blocks."""
+        return what() if self._thread_calls.here else self.run_in_loop(lambda now: what())
 
     def _act_for_thread(self, action: Callable[[float], T], answer: Answer) -> None:
         try:

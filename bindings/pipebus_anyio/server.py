@@ -7,17 +7,20 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol, runtime_checkable
 
 from pipebus.engine.admin import admin_pipeline
 from pipebus.engine.engine import Engine
 from pipebus.engine.http_calls import TaskClient
+from pipebus.engine.metrics import collect
 from pipebus.engine.wiring import wire_subscribers
 from pipebus.http.message import Address
 from pipebus.http.wire import WireCodec
 from pipebus.limits import Limits
 from pipebus.pipeline.client_protocol import HttpClientProtocol
 from pipebus.pipeline.declare import Pipeline
+from pipebus.telemetry.families import Family
 from pipebus.telemetry.trace import Tracer, Tracing
 from pipebus_anyio.bus import ServerBus
 from pipebus_anyio.host import Driver, Host
@@ -101,6 +104,13 @@ class Server:
                 return url
         msg = "this server listens at no TCP address"
         raise LookupError(msg)
+
+    def metrics(self) -> list[Family]:
+        """Read every metric, all at one moment. Any thread may ask; another one waits for the loop.
+
+        Raises `RuntimeError` in another thread once the server has ended.
+        """
+        return self._host.read(partial(collect, self.engine))
 
     def begin_drain(self) -> None:
         """Stop accepting, finish what is in flight within `Limits.grace`, then close.

@@ -30,12 +30,17 @@ class ThreadCalls:
         self._waiting: set[Answer] = set()
         self._ended = False
 
+    @property
+    def here(self) -> bool:
+        """Whether this is the loop's own thread."""
+        return threading.get_ident() == self._loop_thread
+
     def run(self, action: Callable[[Answer], None]) -> Any:
         """Have the loop call `action(answer)`; block until `answer` is set, and return its result.
 
         Raises `RuntimeError` in the loop's own thread, and once the server has ended.
         """
-        if threading.get_ident() == self._loop_thread:
+        if self.here:
             msg = "this blocks, and would wait for the very thread that it is called in"
             raise RuntimeError(msg)
         answer: Answer = Future()
