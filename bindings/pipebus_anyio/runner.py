@@ -15,7 +15,7 @@ from pipebus.engine.contexts import invoke
 from pipebus.engine.engine import Engine
 from pipebus.engine.invocation import Invocation
 from pipebus.http.response import Response
-from pipebus_anyio.observe.current import enter, invoke_current
+from pipebus_anyio.observe.current import activate, current_invocation, enter
 from pipebus_anyio.runtime import Runtime, Task
 
 if TYPE_CHECKING:
@@ -77,7 +77,11 @@ class Runner:
         try:
             if engine.begin(invocation, now):
                 try:
-                    result = self._context.copy().run(invoke_current, engine, host, invocation)
+                    context = self._context.copy()
+                    context.run(current_invocation.set, invocation)  # `enter`, a frame cheaper
+                    if invocation.span is not None:
+                        context.run(activate, invocation.span)
+                    result = context.run(invoke, engine, host, invocation)
                 except _ENDS_PROGRAM:
                     raise
                 except BaseException as error:  # noqa: BLE001 (the engine answers and reports it)
@@ -103,7 +107,8 @@ class Runner:
         try:
             if engine.begin(invocation, host.now()):
                 try:
-                    result = await invoke_current(engine, host, invocation)
+                    enter(invocation)
+                    result = await invoke(engine, host, invocation)
                 except BaseException as error:
                     if not _is_failure(error):
                         raise

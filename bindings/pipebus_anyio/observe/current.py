@@ -1,12 +1,10 @@
 """Whose work is going on: what log lines, and spans of a handler's own libraries, belong to."""
 
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Final
 
-from pipebus.engine.contexts import invoke
-from pipebus.engine.engine import Engine
-from pipebus.engine.host import Host
 from pipebus.engine.invocation import Invocation
+from pipebus.telemetry.trace import Span
 
 current_invocation: Final[ContextVar[Invocation | None]] = ContextVar(
     "pipebus_invocation", default=None
@@ -20,17 +18,15 @@ def enter(invocation: Invocation) -> None:
     Nobody takes it back: they end with the work.
     """
     current_invocation.set(invocation)
-    span = invocation.span
-    if span is not None:
-        activate = getattr(span, "activate", None)  # a binding's: the core knows no current span
-        if activate is not None:
-            activate()
+    if invocation.span is not None:
+        activate(invocation.span)
 
 
-def invoke_current(engine: Engine, host: Host, invocation: Invocation) -> Any:
-    """Call an invocation's handler, as `invoke` does, after `enter`."""
-    enter(invocation)
-    return invoke(engine, host, invocation)
+def activate(span: Span) -> None:
+    """Make a span the current one of the library that records it, where that has such a thing."""
+    make_current = getattr(span, "activate", None)  # a binding's: the core knows no current span
+    if make_current is not None:
+        make_current()
 
 
 def ids(invocation: Invocation | None) -> dict[str, str]:
