@@ -3,6 +3,7 @@
 from pipebus.bus.event import Event
 from pipebus.errors import (
     BadRequestBody,
+    BreakerOpen,
     ClientError,
     ClientTimeout,
     CodecError,
@@ -38,10 +39,13 @@ from pipebus.http.sse import ServerSentEvent
 from pipebus.limits import ClientLimits, Limits, Timeouts
 from pipebus.pipeline.context import BaseContext, Context, InlineContext, ThreadContext
 from pipebus.pipeline.declare import Pipeline
+from pipebus.resilience.policies import BreakerPolicy, RateLimit, RetryPolicy
 
 __all__ = [
     "BadRequestBody",
     "BaseContext",
+    "BreakerOpen",
+    "BreakerPolicy",
     "ClientError",
     "ClientLimits",
     "ClientTimeout",
@@ -61,6 +65,7 @@ __all__ = [
     "Pipeline",
     "PoolTimeout",
     "PublishTimeout",
+    "RateLimit",
     "ReadTimeout",
     "RegistrationError",
     "Rejected",
@@ -73,6 +78,7 @@ __all__ = [
     "ResponderFailed",
     "Response",
     "ResponseTooLarge",
+    "RetryPolicy",
     "ServerSentEvent",
     "StreamInterrupted",
     "StreamRequest",

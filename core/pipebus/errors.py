@@ -139,6 +139,17 @@ class ResponseTooLarge(ClientError):
     """A response head or a buffered (decoded) body exceeded its limit."""
 
 
+class BreakerOpen(ClientError):
+    """The server of an outgoing call keeps failing: nothing was sent, to leave it alone.
+
+    `retry_after` is the seconds until it is tried again, 0 while that is going on.
+    """
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after: float = retry_after
+
+
 class CallCancelled(ClientError):
     """An outgoing call ended by its owner, by its failing request body or by the client's close."""
 

@@ -1,6 +1,6 @@
 """What a call does with its connection: the response, and the second try."""
 
-from pipebus.errors import ClientError, ResponseTooLarge
+from pipebus.errors import ClientError, ClientTimeout, ResponseTooLarge
 from pipebus.http.call_scheduler import CallScheduler
 from pipebus.http.client_call import READING_BODY, WAITING, ClientCall
 from pipebus.http.client_connection import ClientConnection
@@ -57,11 +57,14 @@ class CallFlow(CallScheduler):
         call.head = head
         call.head_at = call.ended_at = now
         request = call.request
-        self._end(call, None, now)
-        call.response = ClientResponse(
+        response = ClientResponse(
             head.status, Headers(raw=head.headers), body, head.reason.decode("latin-1"), "1.1",
-            request.method, request.url, call.timings,
+            request.method, request.url,
         )  # fmt: skip
+        if call.attempts is None or not self._keep_response(call, response, now):
+            self._end(call, None, now)
+            response.timings = call.timings
+            call.response = response
         self._release(conn, now)
         return True
 
@@ -86,6 +89,9 @@ class CallFlow(CallScheduler):
             call.upload_paused = False
             self._note(call)
         if call.stream:
+            if call.attempts is not None:
+                # Here and not at the end: a stream may have none, and a probe waits for it.
+                self._end_attempt(call, call.attempts, None, now)
             self._note(call)
 
     def _piece_received(
@@ -133,7 +139,7 @@ class CallFlow(CallScheduler):
             self._end(call, error, now)
             return
         request = call.request
-        call.response = response = ClientResponse(
+        response = ClientResponse(
             head.status,
             Headers(raw=head.headers),
             whole,
@@ -142,8 +148,10 @@ class CallFlow(CallScheduler):
             method=request.method,
             url=request.url,
         )
-        self._end(call, None, now)
-        response.timings = call.timings
+        if not self._keep_response(call, response, now):
+            self._end(call, None, now)
+            response.timings = call.timings
+            call.response = response
 
     def _connection_failed(
         self, call: ClientCall, conn: ClientConnection, error: ClientError, now: float
@@ -151,7 +159,10 @@ class CallFlow(CallScheduler):
         call.connection = None
         self._drop(conn)
         if not _may_retry(call, conn):
-            self._end(call, error, now)
+            # Broken HTTP will be as broken the next time.
+            gone = conn.peer_gone or isinstance(error, ClientTimeout)
+            if not (gone and self._keep_error(call, error, now, sent=conn.handed_over)):
+                self._end(call, error, now)
             self._settle(now)
             return
         self.stats.retries += 1

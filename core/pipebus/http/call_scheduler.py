@@ -1,6 +1,7 @@
 """How calls get a connection and how they end: the half of the client that knows no response."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from pipebus.errors import (
@@ -11,7 +12,9 @@ from pipebus.errors import (
     PoolTimeout,
     TotalTimeout,
 )
+from pipebus.http.call_attempts import CallAttempts
 from pipebus.http.client_call import (
+    BACKOFF,
     CONNECTING,
     DONE,
     RESOLVING,
@@ -26,33 +29,15 @@ from pipebus.http.pool import Pool
 from pipebus.http.server_events import Close
 from pipebus.http.wire import WireCodec
 from pipebus.limits import INFINITY, ClientLimits
+from pipebus.resilience.policies import BreakerPolicy, RetryPolicy
 from pipebus.telemetry.client_metrics import ClientMetrics
 from pipebus.timers import TimerQueue
+from pipebus.wall_clock import WallClock
 
 _HAS_NO_CONNECTION: Final = frozenset({WAITING, RESOLVING, CONNECTING})
 
 
-class ClientStats:
-    """What a client has done so far, counted."""
-
-    __slots__ = ("calls", "connect_failures", "evicted", "failed", "opened", "retries", "reused")
-
-    def __init__(self) -> None:
-        self.calls: int = 0
-        self.failed: int = 0
-        """Calls that ended with an error, cancelled ones included."""
-        self.opened: int = 0
-        """Connections."""
-        self.reused: int = 0
-        """Requests that went out on a connection that had served before."""
-        self.retries: int = 0
-        self.connect_failures: int = 0
-        """Dials that ended without a connection."""
-        self.evicted: int = 0
-        """Idle connections closed to make room for another origin."""
-
-
-class CallScheduler:
+class CallScheduler(CallAttempts):
     """Slots, dials and ends. Each step of a call is one synchronous change.
 
     A slot is freed in the same step in which its connection or dial is given up, and `_settle`
@@ -66,42 +51,45 @@ class CallScheduler:
         "_connections",
         "_dial_expired",
         "_dialer",
-        "_draining",
         "_id_prefix",
         "_limits",
         "_serial",
-        "_timers",
         "_wire",
         "dialing",
         "metrics",
-        "outputs",
         "pool",
-        "stats",
     )
 
     def __init__(
-        self, limits: ClientLimits, wire: WireCodec, timers: TimerQueue, *, id_prefix: str
+        self,
+        limits: ClientLimits,
+        wire: WireCodec,
+        timers: TimerQueue,
+        *,
+        id_prefix: str,
+        breaker: BreakerPolicy | None = None,
+        retry: RetryPolicy | None = None,
+        random: Callable[[], float] | None = None,
+        clock: WallClock | None = None,
     ) -> None:
+        """Begin with nothing open; `random` and `clock` are those of `CallAttempts`."""
+        super().__init__(timers, breaker, retry, random, clock)
         self._limits = limits
         self._wire = wire
-        self._timers = timers
         self._id_prefix = id_prefix
         self._serial = 0
         self._closed = False
-        self._draining = False
         self._calls: dict[ClientCall, None] = {}
         self._connections: dict[ClientConnection, None] = {}
         self._dialer = Dialer(timers, stagger=limits.connect_stagger, id_prefix=id_prefix)
         self.dialing: deque[Resolve | Connect | AbandonConnect] = self._dialer.outputs
         """With `outputs`: for looking whether `next_output` may have something, which costs less
         than to ask."""
-        self.outputs: deque[ClientConnection | ClientCall] = deque()
         # Bound once: one would be made for every call otherwise.
         self._call_expired = self._on_call_timeout
         self._dial_expired = self._on_dial_timeout
         self.pool: Pool = Pool(limits)
         """For looking at: `slots`, `idle`, `blocked`."""
-        self.stats: ClientStats = ClientStats()
         self.metrics: ClientMetrics = ClientMetrics()
 
     # --- to a connection ---------------------------------------------------------------------
@@ -215,7 +203,8 @@ class CallScheduler:
         if isinstance(call, ClientCall):
             call.dial = None
             self.pool.leave(call)
-            self._end(call, error, now)
+            if not self._keep_error(call, error, now, sent=False):
+                self._end(call, error, now)
         self._drop_dial(dial)
         self._settle(now)
 
@@ -256,6 +245,8 @@ class CallScheduler:
 
     def _end(self, call: ClientCall, error: ClientError | None, now: float) -> None:
         """Give the call its one end."""
+        if call.attempts is not None:
+            self._end_attempt(call, call.attempts, error, now)
         call.state = DONE
         call.done = True
         call.error = error
@@ -317,10 +308,41 @@ class CallScheduler:
         self.pool.remove_spare(dial)
         self.pool.free_slot(dial.url.origin)
 
+    # --- attempts ----------------------------------------------------------------------------
+
+    def _try_again(self, call: ClientCall, now: float) -> None:
+        guard = self._guard
+        assert guard is not None
+        if self._begin_attempt(call, guard, now) is not None:
+            self._end_kept(call, now)
+            return
+        self.stats.backoff_retries += 1
+        call.state = WAITING
+        call.retried = call.reused = False
+        call.head = None
+        call.slot_at = call.connection_at = call.head_at = call.ended_at = INFINITY
+        conn = self.pool.checkout(call.origin)
+        if conn is not None:
+            self._start(call, conn, now)
+        else:
+            self._enqueue(call, now)
+
+    def _end_kept(self, call: ClientCall, now: float) -> None:
+        """End a call with what its last attempt ended with."""
+        attempts = call.attempts
+        assert attempts is not None
+        response = attempts.response
+        self._end(call, attempts.error, now)
+        if response is not None:
+            call.response = response
+            response.timings = call.timings
+
     # --- timers and news ---------------------------------------------------------------------
 
     def _on_call_timeout(self, call: ClientCall, now: float) -> None:
-        if call.deadline_reason == "pool":
+        if call.state is BACKOFF:
+            self._try_again(call, now)
+        elif call.deadline_reason == "pool":
             self._give_up(call, PoolTimeout(f"no slot within {call.timeouts.pool} s"), now)
         else:
             self._give_up(call, TotalTimeout("the call took longer than its total timeout"), now)
@@ -338,8 +360,3 @@ class CallScheduler:
             conn.set_reading(now, reading=reading)
             self._timers.watch(conn)
             self._note(conn)
-
-    def _note(self, output: ClientConnection | ClientCall) -> None:
-        if not output.noted:
-            output.noted = True
-            self.outputs.append(output)

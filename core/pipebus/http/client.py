@@ -9,8 +9,8 @@ from pipebus.errors import (
     TotalTimeout,
 )
 from pipebus.http.call_flow import CallFlow
-from pipebus.http.call_scheduler import ClientStats
 from pipebus.http.client_call import (
+    BACKOFF,
     READING_HEAD,
     SENDING,
     ClientCall,
@@ -18,12 +18,15 @@ from pipebus.http.client_call import (
 from pipebus.http.client_connection import ClientConnection
 from pipebus.http.client_request import ClientRequest
 from pipebus.http.client_response import ClientResponse, Timings
+from pipebus.http.client_stats import ClientStats
 from pipebus.http.dial_actions import AbandonConnect, Connect, Resolve
 from pipebus.http.response_body import StreamedBody
 from pipebus.limits import INFINITY, Timeouts
+from pipebus.resilience.circuit_breaker import BreakerChange
 
 __all__ = [
     "AbandonConnect",
+    "BreakerChange",
     "ClientCall",
     "ClientConnection",
     "ClientRequest",
@@ -36,7 +39,7 @@ __all__ = [
     "Timings",
 ]
 
-Output = Resolve | Connect | AbandonConnect | ClientConnection | ClientCall
+Output = Resolve | Connect | AbandonConnect | ClientConnection | ClientCall | BreakerChange
 
 
 class HttpClient(CallFlow):
@@ -44,7 +47,7 @@ class HttpClient(CallFlow):
 
     Inputs: `resolved`, `resolve_failed`, `connected`, `connect_failed`, `receive_data`,
     `receive_eof`, `connection_lost`, `data_sent`. Mutators: `request`, `send_body`, `end_body`,
-    `fail_body`, `take_body`, `cancel`, `drain`, `close`. Output: `next_output`,
+    `fail_body`, `take_body`, `cancel`, `expire`, `drain`, `close`. Output: `next_output`,
     pulled until it is None after every call and after every `handle_timeout` of the timer queue.
     """
 
@@ -77,6 +80,11 @@ class HttpClient(CallFlow):
             self._end(call, CallCancelled("the client is closed"), now)
         elif deadline <= now:
             self._end(call, TotalTimeout("the deadline had passed before the call"), now)
+        elif (
+            self._guard is not None
+            and (refused := self._begin_attempt(call, self._guard, now)) is not None
+        ):
+            self._end(call, refused, now)
         elif (conn := self.pool.checkout(call.origin)) is not None:
             self._start(call, conn, now)
         else:
@@ -149,6 +157,13 @@ class HttpClient(CallFlow):
     def cancel(self, call: ClientCall, now: float) -> None:
         """End the call in whatever state; done already: nothing happens."""
         self._give_up(call, CallCancelled("the call was cancelled"), now)
+
+    def expire(self, call: ClientCall, now: float) -> None:
+        """End the call as if its total timeout had run out: a deadline of its owner's has.
+
+        Unlike a call that is cancelled it counts against the server.
+        """
+        self._give_up(call, TotalTimeout("the call took longer than it might"), now)
 
     # --- what the binding reports ------------------------------------------------------------
 
@@ -223,14 +238,15 @@ class HttpClient(CallFlow):
         """Return what is next to be done or looked at.
 
         A `ClientConnection`: flush it, look at `wants_read` and `wants_close`. A `ClientCall`: it
-        has news.
+        has news. A `BreakerChange`: to be told to whom it may concern.
         """
         if self.dialing:
             return self.dialing.popleft()
         if not self.outputs:
             return None
         output = self.outputs.popleft()
-        output.noted = False
+        if not isinstance(output, BreakerChange):
+            output.noted = False
         return output
 
     @property
@@ -249,8 +265,13 @@ class HttpClient(CallFlow):
         return len(self._calls) + len(self._connections) + len(self._dialer)
 
     def drain(self, now: float) -> None:
-        """Close idle connections and keep none from now on; calls, new ones too, are served."""
+        """Close idle connections and keep none from now on; calls, new ones too, are served.
+
+        But not a second time: one that waits for another attempt ends as the last one did.
+        """
         self._draining = True
+        for call in [each for each in self._calls if each.state is BACKOFF]:
+            self._end_kept(call, now)
         while (dial := self.pool.spare()) is not None:
             self._drop_dial(dial)
         while (conn := self.pool.least_recent()) is not None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from pipebus.errors import ClientError
+from pipebus.http.call_guard import Attempts
 from pipebus.http.client_connection import ClientConnection
 from pipebus.http.client_request import ClientRequest
 from pipebus.http.client_response import NO_TIME, ClientResponse, Timings
@@ -21,6 +22,8 @@ SENDING: Final = "sending"
 """Some of the request has still to be handed over."""
 READING_HEAD: Final = "reading head"
 READING_BODY: Final = "reading body"
+BACKOFF: Final = "backoff"
+"""Between two attempts: it holds nothing."""
 DONE: Final = "done"
 """It has its one end: a response, a body taken to its end, or an error."""
 
@@ -36,6 +39,7 @@ class ClientCall(Timed):
     __slots__ = (
         "_expired",
         "_id_prefix",
+        "attempts",
         "body",
         "body_done",
         "connection",
@@ -110,6 +114,8 @@ class ClientCall(Timed):
         self.serial: int = serial
         self._id_prefix = id_prefix
         self.total: float = total
+        self.attempts: Attempts | None = None
+        """Where the client has a breaker or retries."""
         self.retried: bool = False
         self.noted: bool = False
         """It is among the outputs."""
@@ -145,8 +151,9 @@ class ClientCall(Timed):
         if self.error is not None:
             end = min(now, end)
             slot, connection, head = min(end, slot), min(end, connection), min(end, head)
+        began = self.started_at if self.attempts is None else self.attempts.began
         self.timings = Timings(
-            slot - self.started_at, connection - slot, head - connection, end - head
+            slot - began, connection - slot, head - connection, end - head, began - self.started_at
         )
 
     def __repr__(self) -> str:

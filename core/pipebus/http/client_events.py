@@ -14,6 +14,29 @@ CLIENT_ERROR: Final = "net.http.client.error"
 """Data: `ClientResponded` with `error` set."""
 
 
+BREAKER_TOPICS: Final = {
+    "open": "pipebus.breaker.open",
+    "half_open": "pipebus.breaker.half_open",
+    "closed": "pipebus.breaker.closed",
+}
+"""By the new state. Data: `BreakerChanged`."""
+
+
+class BreakerChanged(msgspec.Struct, frozen=True):
+    """A circuit breaker of the client went from one state to another."""
+
+    name: str
+    """The origin, such as `https://example.org:443`."""
+    old: str
+    new: str
+    """`closed`, `open` or `half_open`."""
+    failures: int
+    """Of so many `calls` in the window, where they made it open; else 0 of 0."""
+    calls: int
+    retry_after: float
+    """Seconds until a call tries how it is, where `new` is `open`."""
+
+
 class ClientResponded(msgspec.Struct, frozen=True):
     """An outgoing call that has ended; published at its last byte."""
 

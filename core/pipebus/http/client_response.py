@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 class Timings(msgspec.Struct, frozen=True, gc=False):
-    """Where a call's time went, in seconds; the four parts add up to `total`."""
+    """Where a call's time went, in seconds; the parts add up to `total`."""
 
     pool: float
     """Waiting for a connection slot."""
@@ -20,11 +20,13 @@ class Timings(msgspec.Struct, frozen=True, gc=False):
     """From the request's first byte to the response's head."""
     body: float
     """From the head to the last byte of the body."""
+    retries: float = 0.0
+    """Attempts before the last one and the waits between them; what is above is of the last."""
 
     @property
     def total(self) -> float:
         """The whole call."""
-        return self.pool + self.connect + self.head + self.body
+        return self.pool + self.connect + self.head + self.body + self.retries
 
 
 NO_TIME: Final = Timings(0.0, 0.0, 0.0, 0.0)

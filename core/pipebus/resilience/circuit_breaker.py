@@ -88,9 +88,13 @@ class CircuitBreaker:
         self._generation += 1
         return self._generation
 
+    def counts(self, ticket: int) -> bool:
+        """Tell whether how the ticket's call ends is of interest still."""
+        return ticket == self._generation and (self._probing or self.state != "half_open")
+
     def record(self, ticket: int, ok: bool | None, now: float) -> None:
         """Note how a call ended: True well, False not, None cancelled, which counts neither way."""
-        if ticket != self._generation or (self.state == "half_open" and not self._probing):
+        if not self.counts(ticket):
             self.ignored += 1
             return
         if self.state == "closed":
@@ -100,6 +104,16 @@ class CircuitBreaker:
         self._probing = False
         if ok is not None:
             self._move("succeed" if ok else "fail", 0, 0, now)
+
+    @property
+    def failures(self) -> int:
+        """How many of the `calls` in the window failed, when one was last recorded."""
+        return self._counts.marked
+
+    @property
+    def calls(self) -> int:
+        """How many calls in the window have ended and counted."""
+        return self._counts.all
 
     def retry_after(self, now: float) -> float:
         """Return the seconds until a call may be let through: 0 where that is not known."""

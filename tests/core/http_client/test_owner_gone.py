@@ -17,6 +17,7 @@ from pipebus.errors import (
 )
 from pipebus.http.client import ClientCall, ClientConnection
 from pipebus.limits import Timeouts
+from pipebus.resilience.policies import RetryPolicy
 from tests.core.http_client.world import NO_TIMEOUTS, OK, World
 
 NAMED: Final = "http://a.example/"
@@ -37,6 +38,7 @@ STATES: Final = (
     "sending",
     "reading head",
     "reading body",
+    "backoff",
     "done",
 )
 EVENTS: Final = (
@@ -61,6 +63,7 @@ TABLE: Final[dict[str, dict[str, Answer]]] = {
         "sending": RESET,
         "reading head": RESET,
         "reading body": RESET,
+        "backoff": CANCELLED,
         "done": ON,
     },
     "pool timeout": {
@@ -70,6 +73,7 @@ TABLE: Final[dict[str, dict[str, Answer]]] = {
         "sending": ON,
         "reading head": ON,
         "reading body": ON,
+        "backoff": ON,
         "done": ON,
     },
     "connect timeout": {
@@ -79,6 +83,7 @@ TABLE: Final[dict[str, dict[str, Answer]]] = {
         "sending": ON,
         "reading head": ON,
         "reading body": ON,
+        "backoff": ON,
         "done": ON,
     },
     "write timeout": {
@@ -88,6 +93,7 @@ TABLE: Final[dict[str, dict[str, Answer]]] = {
         "sending": Answer(WriteTimeout, "reset"),
         "reading head": ON,
         "reading body": ON,
+        "backoff": ON,
         "done": ON,
     },
     "read timeout": {
@@ -97,6 +103,7 @@ TABLE: Final[dict[str, dict[str, Answer]]] = {
         "sending": ON,
         "reading head": Answer(ReadTimeout, "reset"),
         "reading body": Answer(ReadTimeout, "reset"),
+        "backoff": ON,
         "done": ON,
     },
     "total timeout": {
@@ -106,6 +113,7 @@ TABLE: Final[dict[str, dict[str, Answer]]] = {
         "sending": Answer(TotalTimeout, "reset"),
         "reading head": Answer(TotalTimeout, "reset"),
         "reading body": Answer(TotalTimeout, "reset"),
+        "backoff": Answer(TotalTimeout),  # of the next attempt
         "done": ON,
     },
     "peer gone": {
@@ -116,6 +124,7 @@ TABLE: Final[dict[str, dict[str, Answer]]] = {
         "sending": Answer(UpstreamProtocolError, "after-flush"),
         "reading head": Answer(UpstreamProtocolError, "after-flush"),
         "reading body": Answer(UpstreamProtocolError, "after-flush"),
+        "backoff": ON,  # there is none
         "done": Answer(None, "after-flush"),
     },
     "drain": {
@@ -125,6 +134,7 @@ TABLE: Final[dict[str, dict[str, Answer]]] = {
         "sending": ON,
         "reading head": ON,
         "reading body": ON,
+        "backoff": Answer(ConnectError),  # what the last attempt ended with
         "done": Answer(None, "after-flush"),
     },
     "close": {
@@ -134,6 +144,7 @@ TABLE: Final[dict[str, dict[str, Answer]]] = {
         "sending": RESET,
         "reading head": RESET,
         "reading body": RESET,
+        "backoff": CANCELLED,
         "done": Answer(None, "after-flush"),
     },
 }
@@ -149,7 +160,9 @@ class Scene:
     """A client with one slot and a call in a given state."""
 
     def __init__(self, state: str, timeouts: Timeouts) -> None:
-        self.world = world = World(max_connections=1)
+        # In `backoff` there are four seconds to the second attempt, the last one.
+        retry = RetryPolicy(attempts=2, base=8.0, cap=8.0) if state == "backoff" else None
+        self.world = world = World(max_connections=1, retry=retry)
         self.conn: ClientConnection | None = None
         self.blocker: ClientCall | None = None
         if state == "waiting":
@@ -168,6 +181,9 @@ class Scene:
             world.feed(self.conn_, OK[:-1])
         if state == "done":
             world.feed(self.conn_, OK)
+        if state == "backoff":
+            world.resolve(("10.0.0.1", 80))
+            world.refuse()
         assert self.call.state == state
 
     @property
@@ -177,6 +193,8 @@ class Scene:
 
     def peer_gone(self) -> None:
         world = self.world
+        if self.call.state == "backoff":
+            return
         if self.conn is not None:
             world.lose(self.conn)
         elif world.resolving:
@@ -214,6 +232,8 @@ class Scene:
 
     def _serve(self, call: ClientCall) -> None:
         world = self.world
+        if call.state == "backoff":
+            world.wait(4.0)
         if world.resolving:
             world.resolve(("10.0.0.1", 80))
         if world.connecting:

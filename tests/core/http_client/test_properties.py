@@ -1,6 +1,7 @@
 """Random lives of a client: never too many connections, one end for each call, nothing left."""
 
 import gzip
+from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from pipebus.http.client import ClientCall, ClientConnection
 from pipebus.http.server_events import Close
 from pipebus.limits import Timeouts
+from pipebus.resilience.policies import BreakerPolicy, RetryPolicy
 from tests.core.http_client.world import OK, World
 
 ORIGINS = ("http://10.0.0.1/", "http://10.0.0.2/", "http://a.example/", "http+unix://%2Fx/")
@@ -34,11 +36,14 @@ PIECES = (
 
 
 class Lives(RuleBasedStateMachine):
+    breaker: BreakerPolicy | None = None
+    retry: RetryPolicy | None = None
+
     def __init__(self) -> None:
         super().__init__()
         self.world = World(
             max_connections=3, max_idle_per_origin=1, max_waiting=3, idle_timeout=5.0,
-            read_ahead=4, write_high_water=8, max_body=40,
+            read_ahead=4, write_high_water=8, max_body=40, breaker=self.breaker, retry=self.retry,
         )  # fmt: skip
         self.world.send_at_once = False
         self.calls: list[ClientCall] = []
@@ -74,7 +79,7 @@ class Lives(RuleBasedStateMachine):
     ) -> None:
         connect, write, read, pool, total = times
         call = self.world.call(
-            url, method, b"body" if kind == "body" else b"",
+            f"{url}{len(self.calls)}", method, b"body" if kind == "body" else b"",
             streams=kind in {"stream", "length"},
             content_length=4 if kind == "length" else None,
             stream=stream,
@@ -117,6 +122,7 @@ class Lives(RuleBasedStateMachine):
         pending = conn.data_to_send()
         count = min(share, len(pending))
         if count:
+            self.world.wire[conn] = self.world.wire.get(conn, b"") + pending[:count]
             self.world.client.data_sent(conn, count, self.world.now)
             self.world.pump()
 
@@ -214,6 +220,19 @@ class Lives(RuleBasedStateMachine):
             else:
                 assert (call.error, call.response) == (None, None)
 
+    @invariant()
+    def what_is_not_idempotent_is_sent_once(self) -> None:
+        sent = b"".join(self.world.wire.values())
+        for number, call in enumerate(self.calls):
+            if call.request.method == "POST":
+                assert sent.count(b"POST /%d HTTP" % number) <= 1
+
+    @invariant()
+    def no_call_outlives_its_total(self) -> None:
+        for call in self.live:
+            if call.state != "reading body" or call.connection is not None:
+                assert self.world.now < call.total
+
     def teardown(self) -> None:
         self.world.check_nothing_left()
         assert self.live == []
@@ -221,6 +240,44 @@ class Lives(RuleBasedStateMachine):
 
 Lives.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
 TestLives = Lives.TestCase
+
+
+class GuardedLives(Lives):
+    """The same with breakers that open soon, and with retries."""
+
+    breaker = BreakerPolicy(window=5.0, min_calls=2, open_time=1.0)
+    retry = RetryPolicy(attempts=3, base=1.0, budget=0.5, budget_min=2)
+
+    @rule(draw=st.floats(0.01, 0.99))
+    def draw(self, draw: float) -> None:
+        self.world.draw = draw
+
+    @invariant()
+    def retries_are_within_their_bounds(self) -> None:
+        for call in self.calls:
+            if call.state == "backoff":
+                assert call.connection is None
+                assert call.dial is None
+                assert self.world.now < call.deadline < call.total
+        tries = [call.attempts.count for call in self.calls if call.attempts is not None]
+        assert max(tries, default=0) <= 3
+        stats = self.world.client.stats
+        assert sum(tries) == len([t for t in tries if t]) + stats.backoff_retries
+
+    @invariant()
+    def one_probe_at_most(self) -> None:
+        probes = Counter(
+            call.origin
+            for call in self.live
+            if call.attempts is not None and call.attempts.ticket
+            and call.attempts.breaker is not None and call.attempts.breaker.state == "half_open"
+            and call.attempts.breaker.counts(call.attempts.ticket)
+        )  # fmt: skip
+        assert all(count <= 1 for count in probes.values())
+
+
+GuardedLives.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+TestGuardedLives = GuardedLives.TestCase
 
 
 # --- bytes in any pieces -----------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from pipebus.http.client import (
     AbandonConnect,
+    BreakerChange,
     ClientCall,
     ClientConnection,
     ClientRequest,
@@ -12,7 +13,9 @@ from pipebus.http.client import (
 from pipebus.http.server_events import Close
 from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import INFINITY, ClientLimits, Timeouts
+from pipebus.resilience.policies import BreakerPolicy, RetryPolicy
 from pipebus.timers import TimerQueue
+from pipebus.wall_clock import WallClock
 
 NO_TIMEOUTS = Timeouts(connect=None, write=None, read=None, pool=None, total=None)
 URL = "http://10.0.0.1/x"
@@ -40,10 +43,25 @@ def paused(call: ClientCall) -> bool:
 class World:
     """Outputs are sorted into lists as they come; nothing is answered by itself."""
 
-    def __init__(self, client: type[HttpClient] = HttpClient, **limits: float) -> None:
+    def __init__(
+        self,
+        client: type[HttpClient] = HttpClient,
+        *,
+        breaker: BreakerPolicy | None = None,
+        retry: RetryPolicy | None = None,
+        draw: float = 0.5,
+        **limits: float,
+    ) -> None:
+        self.draw = draw
+        """What the dice always show."""
+        self.clock = WallClock()
+        self.changes: list[BreakerChange] = []
         self.timers = TimerQueue()
         self.limits = ClientLimits(**limits)  # type: ignore[arg-type]  # ints where ints belong
-        self.client = client(self.limits, H11Codec(), self.timers, id_prefix="t")
+        self.client = client(
+            self.limits, H11Codec(), self.timers, id_prefix="t", breaker=breaker, retry=retry,
+            random=lambda: self.draw, clock=self.clock,
+        )  # fmt: skip
         self.now = 100.0
         self.resolving: list[Resolve] = []
         self.connecting: list[Connect] = []
@@ -66,6 +84,8 @@ class World:
                 self.connecting = [c for c in self.connecting if c.attempt_id != output.attempt_id]
             elif isinstance(output, ClientCall):
                 self.news.append(output)
+            elif isinstance(output, BreakerChange):
+                self.changes.append(output)
             elif output.wants_close is Close.NO:
                 if self.send_at_once:
                     self.flush(output)
