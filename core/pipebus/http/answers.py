@@ -327,8 +327,11 @@ class Answers(ABC):
         if session.admitted:
             session.admitted = False
             self._admission.end()
-            if self._gate is not None:
-                self._gate.end(session)
+            if session.holds is not None:
+                assert self._gate is not None
+                assert self._gate.in_flight is not None
+                self._gate.in_flight.leave(session.holds)
+                session.holds = None
         if session.charged:
             self._admission.bodies.give(session.charged)
             session.charged = 0

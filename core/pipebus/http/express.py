@@ -48,8 +48,11 @@ class Express(Intake):
         session.route = route
         gate = self._gate
         if gate is not None:
-            self._take_request_id(gate, session, head)
-            refusal = gate.admit(session, head, now) or gate.admit_to(route, session, head, now)
+            if session.trusted:
+                self._take_request_id(session, head)
+            refusal = gate.admit(session, head, now)
+            if refusal is None and route.limiter is not None:
+                refusal = gate.limit(route.limiter, session, head, now)
             if refusal is not None:
                 self._refuse(session, refusal.situation, now, retry_after=refusal.retry_after)
                 self.step(session, now)

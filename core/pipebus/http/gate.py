@@ -9,7 +9,7 @@ import msgspec
 from pipebus.http.forwarded import TrustedProxies, client_key
 from pipebus.http.headers import Headers
 from pipebus.http.message import RequestInfo
-from pipebus.http.session import RouteTarget, Session
+from pipebus.http.session import Session
 from pipebus.http.wire import RequestHead
 from pipebus.limits import INFINITY, Limits
 from pipebus.resilience.client_counts import ClientCounts
@@ -32,7 +32,7 @@ PROBE_EVERY: Final = 0.01
 """Seconds between two looks at how late the loop is, while requests come."""
 
 
-class _Probe(Timed):
+class LagProbe(Timed):
     """A timer that tells by how much it came late."""
 
     __slots__ = ("asked", "lag")
@@ -45,6 +45,7 @@ class _Probe(Timed):
         """A request has come since it went off: an idle loop is not woken for this."""
 
     def handle_timeout(self, now: float) -> None:
+        """Tell by how much it is late, and go on while requests come."""
         if now < self.deadline:
             return
         self.lag.late(now - self.deadline, now)
@@ -55,9 +56,9 @@ class _Probe(Timed):
 class Gate:
     """Rate limits, a client's share, and the loop's lag; who the client is, behind proxies.
 
-    Input: `polled` (the driver's). Mutators: `connect`/`disconnect`, `admit`, `admit_to`,
-    `begin`/`end`. Output: `trusts`. Counters: `limited`, `shed`, `key_errors`. Time: a probe of the
-    loop's lag in the `TimerQueue`.
+    Input: `polled` (the driver's). Mutators: `connect`/`disconnect`, `admit`, `limit`, and those of
+    `in_flight`. Counters: `limited`, `shed`, `key_errors`. Time: a probe of the loop's lag in the
+    `TimerQueue`.
     """
 
     __slots__ = (
@@ -83,7 +84,7 @@ class Gate:
         self.connections: ClientCounts | None = _counts(limits.max_connections_per_client)
         self.in_flight: ClientCounts | None = _counts(limits.max_in_flight_per_client)
         self._timers = timers
-        self._probe = None if limits.max_loop_lag is None else _Probe(LoopLag())
+        self._probe = None if limits.max_loop_lag is None else LagProbe(LoopLag())
         self._max_lag = limits.max_loop_lag or 0.0
         self.limited: int = 0
         """Requests answered 429."""
@@ -105,17 +106,18 @@ class Gate:
     # --- connections ---------------------------------------------------------------------------
 
     def connect(self, session: Session) -> bool:
-        """Count a connection for its peer, or return False if that has enough of them.
+        """Take note of who is connected, and count that; False if it has enough connections.
 
         A trusted proxy may have any number: it is not the client.
         """
+        session.trusted = self.proxies is not None and self.proxies.trusts(session.peer)
+        session.key = client_key(session.peer)
         counts = self.connections
-        if counts is None or self.trusts(session):
+        if counts is None or session.trusted:
             return True
-        key = client_key(session.peer)
-        if not counts.enter(key):
+        if not counts.enter(session.key):
             return False
-        session.counted = key
+        session.counted = session.key
         return True
 
     def disconnect(self, session: Session) -> None:
@@ -125,63 +127,44 @@ class Gate:
             self.connections.leave(session.counted)
             session.counted = None
 
-    def trusts(self, session: Session) -> bool:
-        """Whether what the connection's peer says about others is believed."""
-        return self.proxies is not None and self.proxies.trusts(session.peer)
-
     # --- requests ------------------------------------------------------------------------------
 
     def admit(self, session: Session, head: RequestHead, now: float) -> Refusal | None:
         """Note whose request it is, and say what is against it, if anything."""
-        if self.proxies is not None:
-            session.client = self.proxies.client_address(session.peer, head.headers)
-        if self._probe is not None and self._is_late(self._probe, now):
-            self.shed += 1
-            return _LATE
+        if session.trusted:
+            self._name(session, head)
+        probe = self._probe
+        if probe is not None:
+            probe.asked = True
+            if probe.deadline == INFINITY:
+                probe.deadline = now + PROBE_EVERY
+                self._timers.watch(probe)
+            if probe.lag.lag(now) > self._max_lag:
+                self.shed += 1
+                return _LATE
         limiter = self.limiter
-        return None if limiter is None else self._take(limiter, session, head, now)
+        return None if limiter is None else self.limit(limiter, session, head, now)
 
-    def admit_to(
-        self, route: RouteTarget, session: Session, head: RequestHead, now: float
-    ) -> Refusal | None:
-        """Say what is against it on the route that it asks for."""
-        limiter = route.limiter
-        return None if limiter is None else self._take(limiter, session, head, now)
-
-    def begin(self, session: Session) -> bool:
-        """Count a request for its client, or return False if that has enough in flight."""
-        counts = self.in_flight
-        if counts is None:
-            return True
-        key = client_key(session.client)
-        if not counts.enter(key):
-            return False
-        session.holds = key
-        return True
-
-    def end(self, session: Session) -> None:
-        """Count a request out."""
-        if session.holds is not None:
-            assert self.in_flight is not None
-            self.in_flight.leave(session.holds)
-            session.holds = None
-
-    def _is_late(self, probe: _Probe, now: float) -> bool:
-        probe.asked = True
-        if probe.deadline == INFINITY:
-            probe.deadline = now + PROBE_EVERY
-            self._timers.watch(probe)
-        return probe.lag.lag(now) > self._max_lag
-
-    def _take(
+    def limit(
         self, limiter: RateLimiter, session: Session, head: RequestHead, now: float
     ) -> Refusal | None:
-        key = None if limiter.policy.key is None else self._key(limiter, session, head)
-        wait = limiter.take(client_key(session.client) if key is None else key, now)
+        """Take a token of a limiter, the server's or a route's."""
+        key = session.key
+        if limiter.policy.key is not None:
+            key = self._key(limiter, session, head) or key
+        wait = limiter.take(key, now)
         if wait <= 0.0:
             return None
         self.limited += 1
         return Refusal("rate_limited", ceil(wait))
+
+    def _name(self, session: Session, head: RequestHead) -> None:
+        """Believe a trusted proxy of whom a request is."""
+        assert self.proxies is not None
+        client = self.proxies.client_address(session.peer, head.headers)
+        if client != session.client:
+            session.client = client
+            session.key = client_key(client)
 
     def _key(self, limiter: RateLimiter, session: Session, head: RequestHead) -> str | None:
         assert limiter.policy.key is not None

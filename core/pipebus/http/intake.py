@@ -142,8 +142,8 @@ class Intake(Answers):
         session.target = target = head.target.decode("latin-1")
         session.head_bytes = session.conn.bytes_in
         gate = self._gate
-        if gate is not None:
-            self._take_request_id(gate, session, head)
+        if session.trusted:
+            self._take_request_id(session, head)
         if session.refused:
             self._refuse(session, session.refused, now)
             return
@@ -178,10 +178,11 @@ class Intake(Answers):
         route = found.value
         session.route = route
         gate = self._gate
-        refusal = None if gate is None else gate.admit_to(route, session, head, now)
-        if refusal is not None:
-            self._refuse(session, refusal.situation, now, retry_after=refusal.retry_after)
-            return
+        if gate is not None and route.limiter is not None:
+            refusal = gate.limit(route.limiter, session, head, now)
+            if refusal is not None:
+                self._refuse(session, refusal.situation, now, retry_after=refusal.retry_after)
+                return
         if not route.stream:
             session.request = Request(
                 head.method, session.target, Headers(raw=head.headers),
@@ -216,9 +217,12 @@ class Intake(Answers):
             self._refuse(session, "max_in_flight", now)
             return
         session.admitted = True
-        if self._gate is not None and not self._gate.begin(session):
-            self._refuse(session, "max_in_flight_per_client", now)
-            return
+        gate = self._gate
+        if gate is not None and gate.in_flight is not None:
+            if not gate.in_flight.enter(session.key):
+                self._refuse(session, "max_in_flight_per_client", now)
+                return
+            session.holds = session.key
         session.dispatched = now
         session.state = OPEN
         trace = context_of(request.headers.raw)
@@ -251,16 +255,15 @@ class Intake(Answers):
         elif session.half_closed and not route.stream:
             self._watch_half_close(session, now)
 
-    def _take_request_id(self, gate: Gate, session: Session, head: RequestHead) -> None:
+    def _take_request_id(self, session: Session, head: RequestHead) -> None:
         """Take the id over that a trusted peer gave a request."""
         if self._annotations is None or not self._annotations.request_id:
             return
-        if gate.trusts(session):
-            for name, value in head.headers:
-                if name == REQUEST_ID:
-                    if _REQUEST_ID.fullmatch(value):
-                        session.request_id = value.decode("ascii")
-                    return
+        for name, value in head.headers:
+            if name == REQUEST_ID:
+                if _REQUEST_ID.fullmatch(value):
+                    session.request_id = value.decode("ascii")
+                return
 
     # --- the body -----------------------------------------------------------------------------
 

@@ -166,10 +166,10 @@ class Session(Timed):
     __slots__ = (
         "admitted", "began", "body", "bytes_in", "bytes_out", "charged", "client", "close_reason",
         "completed", "conn", "counted", "dispatched", "event", "exchange", "half_closed",
-        "head_bytes", "holds", "lease", "method", "outcome", "owner", "peer", "peer_gone",
+        "head_bytes", "holds", "key", "lease", "method", "outcome", "owner", "peer", "peer_gone",
         "publisher", "reason", "refused", "reported", "request", "request_id", "requests",
         "response", "route", "span", "started", "state", "status", "stream", "target", "timers", "tls",
-        "token", "waits", "wanted_read",
+        "token", "trusted", "waits", "wanted_read",
     )  # fmt: skip
 
     def __init__(
@@ -191,6 +191,10 @@ class Session(Timed):
         """Who is connected."""
         self.client: Address = client
         """Whose the current request is: the peer's, or that of whom a trusted proxy names."""
+        self.key: str = ""
+        """What the gate knows `client` by."""
+        self.trusted: bool = False
+        """Whether what the peer says about others is believed."""
         self.tls: bool = tls
         self.token: object = token
         """The driver's."""

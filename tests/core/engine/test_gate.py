@@ -4,12 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from pipebus.http.gate import PROBE_EVERY
+from pipebus.http.gate import PROBE_EVERY, LagProbe
 from pipebus.http.message import Address, Request, RequestInfo
 from pipebus.http.response import Response
 from pipebus.limits import Limits
 from pipebus.pipeline.context import Context
 from pipebus.pipeline.declare import Pipeline
+from pipebus.resilience.loop_lag import LoopLag
 from pipebus.resilience.rate_limit import RateLimit
 from pipebus.testing import Simulation
 
@@ -284,3 +285,43 @@ def test_where_the_time_went() -> None:
         answer = app.get("/own")
         assert answer.headers.get_list("server-timing") == ["db;dur=1"]
         assert answer.headers.get_list("x-request-id") == ["own"]
+
+
+def test_a_request_that_no_handler_took_says_how_long_it_was_queued() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.route("GET /one", concurrency=1, timeout=2.0)
+    async def one(request: Request, ctx: Context) -> Response:
+        await ctx.sleep(60)
+        return Response()
+
+    with Simulation(pipeline, server_timing=True) as app:
+        app.start("GET", "/one")
+        app.advance(0.5)
+        waiting = app.start("GET", "/one")
+        app.advance(2.5)
+        # the first one's time is over after 2 s, and its slot goes to this one
+        assert waiting.response.headers["server-timing"].startswith("read;dur=0.000, queue;dur=")
+        crowd = [app.start("GET", "/one") for _ in range(3)]
+        app.advance(5.0)
+        last = crowd[-1].response
+        assert last.status == 504
+        assert (
+            last.headers["server-timing"] == "read;dur=0.000, queue;dur=2000.000, handler;dur=0.000"
+        )
+
+
+def test_a_driver_may_tell_what_nobody_watches() -> None:
+    with Simulation(new_pipeline(), rate_limit=RateLimit(1.0)) as app:
+        gate = app.engine.gate
+        assert gate is not None
+        assert not gate.watches_lag
+        gate.polled(app.world.now - 60)
+        assert app.get("/free").status == 200
+
+
+def test_a_probe_that_is_asked_too_early_does_nothing() -> None:
+    probe = LagProbe(LoopLag())
+    probe.deadline = 5.0
+    probe.handle_timeout(4.9)
+    assert probe.deadline == 5.0
