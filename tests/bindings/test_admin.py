@@ -46,6 +46,13 @@ async def test_alive_and_ready_and_then_not(stack: Stack) -> None:
             assert (await client.ask(get("/readyz"))).body == b"ok\n"
             assert (await admin.ask(get("/"))).status == 404
             assert (await client.ask(get("/metrics"))).status == 404
+            metrics = await admin.ask(get("/metrics"))
+            assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+            ready = b'http_server_request_duration_seconds_count{http_request_method="GET",'
+            assert ready in metrics.body
+            assert b'http_route="/readyz"' in metrics.body
+            openmetrics = get("/metrics", "Accept: application/openmetrics-text; version=1.0.0")
+            assert (await admin.ask(openmetrics)).body.endswith(b"# EOF\n")
 
             database["up"] = False
             while (answer := await admin.ask(get("/readyz"))).status == 200:
