@@ -70,8 +70,9 @@ def build(files: Sequence[str], scratch: Path) -> Path:
     )
     for extension in extensions:
         # mypyc's own flags: a newer compiler's new warning must not stop somebody's installation.
-        flags = extension.extra_compile_args
-        extension.extra_compile_args = [flag for flag in flags if flag != "-Werror"]
+        flags = [flag for flag in extension.extra_compile_args if flag != "-Werror"]
+        # An attribute `_unix` becomes a field `__unix`, which C compilers take for a number.
+        extension.extra_compile_args = [*flags, "-U__unix", "-U__linux"]
     command = build_ext(Distribution({"name": SHARED, "ext_modules": extensions}))
     command.build_lib = str(scratch / "lib")
     command.build_temp = str(scratch / "objects")
