@@ -9,6 +9,7 @@ from pipebus.engine.engine import Engine
 from pipebus.engine.http_calls import TaskClient
 from pipebus.limits import ClientLimits, Timeouts
 from pipebus.pipeline.declare import Pipeline
+from pipebus.resilience.policies import BreakerPolicy, RetryPolicy
 from pipebus.telemetry.trace import Tracer
 from pipebus_anyio.options import DriverName, Options, Wire
 from pipebus_anyio.runtime import Runtime
@@ -35,7 +36,9 @@ class BaseClient(TaskClient):
     `limits` bounds the pool and what a server may send, `timeouts` holds for calls that name none.
     `verify` says how https is checked: True (default), against the system's authorities; the path
     of a PEM file with others; an `ssl.SSLContext`; False, not at all. Redirects are not followed,
-    cookies not kept. `tracer` records each call (`ServeOptions.tracer`). Leaving the block closes every connection; calls under way are cancelled.
+    cookies not kept. `breaker` and `retry` say when a server that fails is left alone, and which
+    calls are made again; by default neither. `tracer` records each call (`ServeOptions.tracer`).
+    Leaving the block closes every connection; calls under way are cancelled.
     """
 
     __slots__ = ("_options", "_stack", "_surroundings")
@@ -50,6 +53,8 @@ class BaseClient(TaskClient):
         verify: bool | StrPath | ssl.SSLContext = True,
         wire: Wire = "auto",
         driver: DriverName = "auto",
+        breaker: BreakerPolicy | None = None,
+        retry: RetryPolicy | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self._host = _CLOSED
@@ -61,6 +66,8 @@ class BaseClient(TaskClient):
             verify=verify,
             wire=wire,
             driver=driver,
+            breaker=breaker,
+            retry=retry,
             tracer=tracer,
         )
         self._surroundings = REAL

@@ -8,7 +8,7 @@ from typing import Final, Literal, TypedDict, TypeVar
 from pipebus.http.wire import WireCodec
 from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import ClientLimits, Limits, Timeouts
-from pipebus.resilience.rate_limit import RateLimit
+from pipebus.resilience.policies import BreakerPolicy, RateLimit, RetryPolicy
 from pipebus.telemetry.trace import Tracer
 from pipebus_anyio import selector
 from pipebus_anyio.bind import Bind
@@ -63,6 +63,12 @@ class ServeOptions(TypedDict, total=False):
     client_limits: ClientLimits
     timeouts: Timeouts
     """Of outgoing calls that name none."""
+    breaker: BreakerPolicy | None
+    """When outgoing calls to a server that fails are refused; None (default): never."""
+    retry: RetryPolicy | None
+    """Which outgoing calls are made again; None (default): none, but where nothing was sent on a
+    connection that had been idle.
+    """
     verify: bool | StrPath | ssl.SSLContext
     """How outgoing https is checked: True (default), a CA file, a context; False: not at all."""
     wire: Wire
@@ -120,6 +126,8 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     client_limits: ClientLimits = field(default_factory=ClientLimits)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    breaker: BreakerPolicy | None = None
+    retry: RetryPolicy | None = None
     verify: bool | StrPath | ssl.SSLContext = True
     wire: str = "auto"
     driver: str = "auto"

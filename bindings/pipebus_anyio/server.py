@@ -163,6 +163,9 @@ async def hosted(
                     )
                 ),
                 health_routes=options.health_routes,
+                breaker=options.breaker,
+                retry=options.retry,
+                random=random.random,
             )
             if options.access_log:
                 watching: Pipeline[Any] = Pipeline("access log")  # the user's stays as it is

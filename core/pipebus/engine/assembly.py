@@ -1,7 +1,7 @@
 """The parts of the engine, and how what one says becomes an input of another."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipebus.bus.bus import Bus
@@ -19,7 +19,13 @@ from pipebus.engine.invocation import Invocation
 from pipebus.engine.outgoing import Outgoing
 from pipebus.engine.wiring import wire_responders, wire_routes, wire_subscribers
 from pipebus.http.annotations import Annotations
-from pipebus.http.client import ClientCall, ClientConnection, HttpClient, Output
+from pipebus.http.client import (
+    BreakerChange,
+    ClientCall,
+    ClientConnection,
+    HttpClient,
+    Output,
+)
 from pipebus.http.client_events import CLIENT_REQUEST
 from pipebus.http.dispatch import Dispatch
 from pipebus.http.drain import Drain
@@ -30,7 +36,7 @@ from pipebus.http.wire import WireCodec
 from pipebus.limits import ClientLimits, Limits, Timeouts
 from pipebus.pipeline.declare import Pipeline
 from pipebus.resilience.admission import Admission
-from pipebus.resilience.rate_limit import RateLimit
+from pipebus.resilience.policies import BreakerPolicy, RateLimit, RetryPolicy
 from pipebus.telemetry.trace import Tracing
 from pipebus.timers import TimerQueue
 from pipebus.wall_clock import WallClock
@@ -55,10 +61,14 @@ class Assembly:
         server_timing: bool = False,
         tracing: Tracing | None = None,
         health_routes: bool = False,
+        breaker: BreakerPolicy | None = None,
+        retry: RetryPolicy | None = None,
+        random: Callable[[], float] | None = None,
     ) -> None:
         """Make the parts; raises `RegistrationError` for declarations in conflict.
 
-        The options are those of `serve` (`pipebus_anyio.options.ServeOptions`).
+        The options are those of `serve` (`pipebus_anyio.options.ServeOptions`), and `random`, which
+        draws from [0, 1): `ValueError` for a `breaker` or `retry` without it.
         """
         limits = limits or Limits()
         self.limits = limits
@@ -71,8 +81,9 @@ class Assembly:
         )
         self.admission: Admission = Admission(limits)
         self.client: HttpClient = HttpClient(
-            client_limits or ClientLimits(), wire, self.timers, id_prefix=id_prefix
-        )
+            client_limits or ClientLimits(), wire, self.timers, id_prefix=id_prefix,
+            breaker=breaker, retry=retry, random=random, clock=self.clock,
+        )  # fmt: skip
         self._now = now
         self._outbox = Outbox(self.timers, Wake)
         self.actions: deque[Action] = self._outbox.actions
@@ -315,6 +326,8 @@ class Assembly:
             self._outgoing.news(asked, now)
         elif isinstance(asked, ClientConnection):
             self.actions.append(Flush(asked))
+        elif isinstance(asked, BreakerChange):
+            self._outgoing.breaker_changed(asked, now)
         else:
             self.actions.append(asked)
 

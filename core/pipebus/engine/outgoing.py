@@ -12,11 +12,19 @@ from pipebus.engine.bus_calls import PROGRAM, BusCalls
 from pipebus.engine.calls import Call, HttpCall, Outbox, ReadCall, RoomCall
 from pipebus.engine.invocation import Invocation
 from pipebus.errors import CallCancelled, PipebusError, TotalTimeout, WouldDeadlock
-from pipebus.http.client import ClientCall, ClientRequest, ClientResponse, HttpClient
+from pipebus.http.client import (
+    BreakerChange,
+    ClientCall,
+    ClientRequest,
+    ClientResponse,
+    HttpClient,
+)
 from pipebus.http.client_events import (
+    BREAKER_TOPICS,
     CLIENT_ERROR,
     CLIENT_REQUEST,
     CLIENT_RESPONSE,
+    BreakerChanged,
     ClientResponded,
 )
 from pipebus.http.headers import Headers
@@ -178,7 +186,9 @@ class Outgoing:
         """Note that an exchange that the client answers has ended: publish how, free its slot."""
         call = exchange.invocation
         if isinstance(call, ClientCall):
-            if not call.done:
+            if not call.done and exchange.outcome == "timed_out":
+                self._client.expire(call, now)
+            elif not call.done:
                 self._client.cancel(call, now)
             self._publish(exchange, call, now)
             exchange.invocation = None
@@ -206,6 +216,12 @@ class Outgoing:
             )
         except WouldDeadlock as error:  # who would have to take it waits for this very call
             self._outbox.actions.append(Report(f"{topic} was not published", error))
+
+    def breaker_changed(self, change: BreakerChange, now: float) -> None:
+        """Publish that a circuit breaker opened, lets a probe through, or closed."""
+        topic = BREAKER_TOPICS[change.new]
+        if self._bus.listens(topic):
+            self._bus.publish(topic, BreakerChanged(*change), now, publisher=self._nobody)
 
     def answered(self, call: HttpCall, exchange: Exchange, now: float) -> None:
         """Note that the exchange of a call has ended: its waiter gets the response or the error."""

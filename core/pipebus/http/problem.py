@@ -4,11 +4,13 @@
 """
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Final, Literal
 
 import msgspec
 
 from pipebus.errors import (
+    BreakerOpen,
     ClientError,
     ClientTimeout,
     HTTPError,
@@ -124,6 +126,13 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
         retry_after=True,
     ),
     Situation(
+        "breaker_open",
+        "`BreakerOpen` uncaught in the handler",
+        503,
+        "`Retry-After` says when the server is tried again",
+        retry_after=True,
+    ),
+    Situation(
         "upstream_slow", "`RequestTimeout` or a client timeout uncaught in the handler", 504
     ),
     Situation(
@@ -192,6 +201,7 @@ _ERRORS: Final[Mapping[type, str]] = {
     NoResponder: "unavailable",
     Rejected: "unavailable",
     PoolTimeout: "unavailable",
+    BreakerOpen: "breaker_open",
     RequestTimeout: "upstream_slow",
     ClientTimeout: "upstream_slow",
     ClientError: "upstream_bad",
@@ -250,9 +260,12 @@ def response_for_error(
     """Build the answer to an exception that a handler did not catch; never its text.
 
     `retry_after` in seconds (`Limits.retry_after`), for the answers that carry it. An `HTTPError`
-    whose detail or fields cannot be sent is a fault of the handler, and answered 500.
+    whose detail or fields cannot be sent is a fault of the handler, and answered 500. A
+    `BreakerOpen` has a time of its own.
     """
     answer = answer_for_error(error)
+    if isinstance(error, BreakerOpen):
+        retry_after = max(1, ceil(error.retry_after))
     try:
         return problem_response(
             answer.status,

@@ -1,6 +1,7 @@
 """A pipeline under test: requests in, answers out, and a clock that moves when it is told to."""
 
 from collections.abc import Callable, Mapping, Sequence
+from random import Random  # noqa: TID251 (seeded: a run that can be had again)
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -17,7 +18,7 @@ from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import ClientLimits, Limits, Timeouts
 from pipebus.pipeline.declare import Pipeline, SubscriberDecl
 from pipebus.pipeline.handlers import Handler
-from pipebus.resilience.rate_limit import RateLimit
+from pipebus.resilience.policies import BreakerPolicy, RateLimit, RetryPolicy
 from pipebus.telemetry.trace import Tracing
 from pipebus.testing.faults import Faults
 from pipebus.testing.network import End, Network
@@ -97,11 +98,15 @@ class Simulation:
         server_timing: bool = False,
         tracing: Tracing | None = None,
         health_routes: bool = False,
+        breaker: BreakerPolicy | None = None,
+        retry: RetryPolicy | None = None,
+        random: Callable[[], float] | None = None,
         record: bool = True,
         check: bool = True,
     ) -> None:
         """`wall`: what the server's calendar says at first, in seconds since the epoch (UTC).
 
+        `random` draws what jitter there is, from [0, 1); by default the same numbers in every run.
         `record=False` keeps no `events`: for long runs. The other options are those of `serve`.
         """
         self.world: World = World()
@@ -126,6 +131,9 @@ class Simulation:
             server_timing=server_timing,
             tracing=tracing,
             health_routes=health_routes,
+            breaker=breaker,
+            retry=retry,
+            random=random or Random(0).random,
         )
         self.server: Node = Node("server", self.engine, self.world, self.network)
         self.client: Node = Node(

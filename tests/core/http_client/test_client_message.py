@@ -134,3 +134,4 @@ def test_reprs_and_timings() -> None:
     assert repr(response(b"")) == "<ClientResponse 200 GET http://a/>"
     assert repr(ClientRequest("GET", "http://a/")) == "<ClientRequest GET http://a/>"
     assert Timings(1.0, 2.0, 3.0, 4.0).total == 10.0
+    assert Timings(1.0, 2.0, 3.0, 4.0, 5.0).total == 15.0

@@ -10,6 +10,7 @@ import pytest
 
 from pipebus.errors import (
     BadRequestBody,
+    BreakerOpen,
     ClientError,
     ConnectError,
     ConnectTimeout,
@@ -84,6 +85,14 @@ def test_uncaught_errors(error: BaseException, status: int) -> None:
     assert problem(response)["instance"] == "r1"
     assert b"secret" not in response.body
     assert response.headers.get("retry-after") == ("7" if status == 503 else None)
+
+
+@pytest.mark.parametrize(("left", "told"), [(2.5, "3"), (0.0, "1"), (60.0, "60")])
+def test_an_open_breaker_says_itself_when_to_try_again(left: float, told: str) -> None:
+    response = response_for_error(BreakerOpen("secret", left), retry_after=7)
+    assert (response.status, response.headers["retry-after"]) == (503, told)
+    assert b"secret" not in response.body
+    assert response_for_error(PoolTimeout("secret"), retry_after=7).headers["retry-after"] == "7"
 
 
 def test_http_error_has_its_say() -> None:
