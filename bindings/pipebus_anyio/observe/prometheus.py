@@ -45,8 +45,10 @@ def _metric(family: Family) -> Metric:
     for sample in family.samples:
         labels = {label: value for label, value in sample.labels if value}
         if isinstance(sample, HistogramSample):
-            for bound, count in (*sample.buckets, ("+Inf", sample.observations)):
-                metric.add_sample(f"{name}_bucket", {**labels, "le": str(bound)}, count)
+            bounds = (*map(str, sample.bounds), "+Inf")
+            counts = (*sample.counts, sample.observations)
+            for bound, count in zip(bounds, counts, strict=True):
+                metric.add_sample(f"{name}_bucket", {**labels, "le": bound}, count)
             metric.add_sample(f"{name}_sum", labels, sample.sum)
             metric.add_sample(f"{name}_count", labels, sample.observations)
         else:

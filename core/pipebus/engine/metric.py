@@ -45,6 +45,5 @@ def _sample(
 ) -> Sample | HistogramSample:
     labels = tuple(zip(names, values, strict=True))
     if isinstance(read, Histogram):
-        buckets = tuple(zip(read.bounds, read.counts, strict=True))
-        return HistogramSample(labels, buckets, read.count, read.sum)
+        return HistogramSample(labels, read.bounds, read.cumulative(), read.count, read.sum)
     return Sample(labels, read)

@@ -102,6 +102,8 @@ class ClientMetrics:
 
     def _fold(self, series: ClientSeries) -> None:
         pending = series.pending
+        if not pending:
+            return
         self.waits.observe(pending[1::_FIELDS])
         series.duration.observe(pending[0::_FIELDS])
         pending.clear()

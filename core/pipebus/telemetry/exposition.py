@@ -5,6 +5,7 @@ OpenMetrics: https://github.com/prometheus/OpenMetrics/blob/main/specification/O
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, Literal
 
 from pipebus.telemetry.families import Family, HistogramSample, Labels
@@ -80,17 +81,18 @@ def _render_family(family: Family, openmetrics: bool, lines: list[str]) -> None:
         if isinstance(sample, HistogramSample):
             _render_histogram(name, sample, lines)
         else:
-            lines.append(f"{sample_name}{_labels(sample.labels)} {_number(sample.value)}")
+            lines.append(f"{sample_name}{_labels(sample.labels)} {sample.value!r}")
 
 
 def _render_histogram(name: str, sample: HistogramSample, lines: list[str]) -> None:
     inner = _pairs(sample.labels)
-    before = f"{name}_bucket{{{inner},le=" if inner else f"{name}_bucket{{le="
-    for bound, count in sample.buckets:
-        lines.append(f'{before}"{_number(bound)}"}} {count}')
-    lines.append(f'{before}"+Inf"}} {sample.observations}')
-    labels = _labels(sample.labels)
-    lines.append(f"{name}_sum{labels} {_number(sample.sum)}")
+    before = f"{name}_bucket{{{inner}," if inner else f"{name}_bucket{{"
+    counts = (*sample.counts, sample.observations)
+    # Most lines of a scrape are these, and a server does nothing else meanwhile.
+    ends = _ends_of_buckets(sample.bounds)
+    lines += [f"{before}{end}{count}" for end, count in zip(ends, counts, strict=True)]
+    labels = f"{{{inner}}}" if inner else ""
+    lines.append(f"{name}_sum{labels} {sample.sum!r}")
     lines.append(f"{name}_count{labels} {sample.observations}")
 
 
@@ -103,6 +105,6 @@ def _pairs(labels: Labels) -> str:
     return ",".join(f'{name}="{value.translate(_LABEL)}"' for name, value in labels if value)
 
 
-def _number(value: float) -> str:
-    """Write a number as every reader takes it; an int, also a large one, with all its digits."""
-    return repr(value)
+@lru_cache(maxsize=64)
+def _ends_of_buckets(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    return (*(f'le="{bound!r}"}} ' for bound in bounds), 'le="+Inf"} ')

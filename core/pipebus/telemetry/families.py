@@ -18,8 +18,10 @@ class HistogramSample(NamedTuple):
     """One histogram."""
 
     labels: Labels
-    buckets: tuple[tuple[float, int], ...]
-    """Ascending bounds, each with the number of observations that are not above it."""
+    bounds: tuple[float, ...]
+    """Of the buckets, ascending; the one above them all is not among them."""
+    counts: tuple[int, ...]
+    """For each bound how many observations are not above it."""
     observations: int
     sum: float
 

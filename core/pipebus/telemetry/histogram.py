@@ -1,6 +1,7 @@
 """A histogram that is given its observations many at a time."""
 
 from bisect import bisect_right
+from itertools import accumulate
 
 
 class Histogram:
@@ -10,25 +11,29 @@ class Histogram:
     all of them, where finding the bucket of every single one would cost as much as the request.
     """
 
-    __slots__ = ("bounds", "count", "counts", "sum")
+    __slots__ = ("_buckets", "bounds", "count", "sum")
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
         """`bounds` ascend, in the unit of what is observed; the bucket above them all is implied."""
         self.bounds: tuple[float, ...] = bounds
-        self.counts: list[int] = [0] * len(bounds)
-        """For each bound how many observations were not above it, ever: cumulative."""
+        self._buckets = [0] * len(bounds)
         self.count: int = 0
         self.sum: float = 0.0
+
+    def cumulative(self) -> tuple[int, ...]:
+        """Return for each bound how many observations are not above it."""
+        return tuple(accumulate(self._buckets))
 
     def observe(self, values: list[float]) -> None:
         """Count observations; the list is this method's own from here on, and gets sorted."""
         values.sort()
         size = len(values)
-        counts = self.counts
         below = 0
         for place, bound in enumerate(self.bounds):
-            if below < size:
-                below = bisect_right(values, bound, below)
-            counts[place] += below
+            if below == size:
+                break
+            upto = bisect_right(values, bound, below)
+            self._buckets[place] += upto - below
+            below = upto
         self.count += size
         self.sum += sum(values)

@@ -138,6 +138,8 @@ class ServerMetrics:
     def fold(self, series: ServerSeries) -> None:
         """Count what is pending, column by column."""
         pending = series.pending
+        if not pending:
+            return
         for place, histogram in enumerate(self.stages.values()):
             histogram.observe(pending[place::_FIELDS])
         series.duration.observe(pending[4::_FIELDS])

@@ -25,8 +25,8 @@ COUNTER = Family(
 GAUGE = Family("app_heap_bytes", "gauge", "bytes", "Heap.", (Sample((), 1.5),))
 HISTOGRAM = Family(
     "app_wait_seconds", "histogram", "seconds", "Waits.",
-    (HistogramSample((("kind", "a"),), ((1e-06, 1), (0.5, 2)), 4, 2.25),
-     HistogramSample((), ((1e-06, 0), (0.5, 0)), 0, 0.0)),
+    (HistogramSample((("kind", "a"),), (1e-06, 0.5), (1, 2), 4, 2.25),
+     HistogramSample((), (1e-06, 0.5), (0, 0), 0, 0.0)),
 )  # fmt: skip
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;"

@@ -20,7 +20,7 @@ def test_batches_are_as_one_by_one(batches: list[list[float]]) -> None:
         for value in batch:
             buckets[bisect_left(BOUNDS, value)] += 1
         histogram.observe(list(batch))
-    assert histogram.counts == [sum(buckets[: end + 1]) for end in range(len(BOUNDS))]
+    assert histogram.cumulative() == tuple(sum(buckets[: end + 1]) for end in range(len(BOUNDS)))
     assert histogram.count == sum(buckets)
     assert histogram.sum == pytest.approx(sum(map(sum, batches)))
 
@@ -29,4 +29,4 @@ def test_one_at_a_bound_is_in_its_bucket() -> None:
     histogram = Histogram(BOUNDS)
     histogram.observe([1.0, 0.0, 3.0])
     histogram.observe([0.5, 0.5])
-    assert (histogram.counts, histogram.count, histogram.sum) == ([1, 3, 4, 4], 5, 5.0)
+    assert (histogram.cumulative(), histogram.count, histogram.sum) == ((1, 3, 4, 4), 5, 5.0)

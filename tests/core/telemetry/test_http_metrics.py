@@ -49,7 +49,7 @@ def test_a_full_batch_is_folded_and_a_reader_misses_nothing() -> None:
     assert (series.duration.count, series.pending) == (600, [])
     assert series.duration.sum == pytest.approx(300.0)
     assert metrics.stages["handler"].sum == pytest.approx(75.0)
-    assert metrics.stages["read"].counts[0] == 600
+    assert metrics.stages["read"].cumulative()[0] == 600
 
 
 @pytest.mark.parametrize(
