@@ -90,7 +90,7 @@ HTTP_METRICS: Final = (
     ),
     Metric(
         "http_client_request_duration_seconds", "histogram", "seconds",
-        "Outgoing calls, from the call to its end; the wait for a connection is in it.",
+        "Outgoing calls, from the call to its end, with all attempts and waits.",
         _CLIENT, _calls,
     ),
     Metric(

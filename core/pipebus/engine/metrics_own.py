@@ -9,6 +9,7 @@ from pipebus.bus.subscription import Subscription
 from pipebus.engine.assembly import Assembly
 from pipebus.engine.metric import Metric, Reading, alone
 from pipebus.pipeline.declare import SubscriberDecl
+from pipebus.resilience.circuit_breaker import BreakerState
 from pipebus.telemetry.http_metrics import OTHER, STAGES
 
 _DROPS: Final = ("overflow", "diagnostic", "closed", "publish_timeout", "cancelled", "shutdown")
@@ -17,6 +18,7 @@ _REFUSALS: Final = (
     "max_connections", "max_connections_per_client", "max_in_flight", "max_in_flight_per_client",
     "max_buffered", "loop_lag", "rate_limited", "drained",
 )  # fmt: skip
+_STATES: Final[dict[BreakerState, int]] = {"closed": 0, "half_open": 1, "open": 2}
 
 _SUBSCRIPTION: Final = ("kind", "pattern", "handler")
 
@@ -199,6 +201,11 @@ _ADMISSION: Final = (
         ("reason",), lambda engine: _known(_REFUSALS, engine.dispatch.refusals),
     ),
     Metric(
+        "pipebus_rate_limit_key_errors", "counter", "",
+        "Exceptions of functions that make a rate limit's key: the client's address was it then.",
+        (), alone(lambda engine: 0 if engine.gate is None else engine.gate.key_errors),
+    ),
+    Metric(
         "pipebus_buffered_body_bytes", "gauge", "bytes",
         "Request bodies held, those in queues included.",
         (), alone(lambda engine: engine.admission.bodies.held),
@@ -211,6 +218,16 @@ _ADMISSION: Final = (
 
 
 # --- the client ------------------------------------------------------------------------------
+
+
+def _breakers(engine: Assembly) -> Iterable[Reading]:
+    origin = engine.client.metrics.origin
+    worst: dict[tuple[str, ...], int] = {}
+    for breaker in engine.client.breakers:
+        labels = origin(breaker.name)
+        worst[labels] = max(worst.get(labels, 0), _STATES[breaker.state])
+    return worst.items()
+
 
 _CLIENT: Final = (
     Metric(
@@ -253,6 +270,21 @@ _CLIENT: Final = (
         "pipebus_client_resent", "counter", "",
         "Requests sent again because a used connection had gone under them.",
         (), alone(lambda engine: engine.client.stats.retries),
+    ),
+    Metric(
+        "pipebus_client_retries", "counter", "",
+        "Attempts after a wait, as the retry policy says.",
+        (), alone(lambda engine: engine.client.stats.backoff_retries),
+    ),
+    Metric(
+        "pipebus_client_breaker_state", "gauge", "",
+        "Circuit breakers of the client: 0 closed, 1 half-open, 2 open.",
+        ("url_scheme", "server_address", "server_port"), _breakers,
+    ),
+    Metric(
+        "pipebus_client_breaker_rejected", "counter", "",
+        "Attempts that were not made because a breaker was open.",
+        (), alone(lambda engine: engine.client.stats.breaker_rejected),
     ),
 )  # fmt: skip
 

@@ -16,6 +16,7 @@ from pipebus.http.response import Response
 from pipebus.limits import ClientLimits, Limits, Timeouts
 from pipebus.pipeline.context import Context, InlineContext
 from pipebus.pipeline.declare import Pipeline
+from pipebus.resilience.policies import BreakerPolicy, RateLimit, RetryPolicy
 from pipebus.telemetry.families import HistogramSample
 from pipebus.testing import Simulation
 
@@ -223,6 +224,56 @@ def test_connections(app: Simulation) -> None:
     told = read(app)
     assert told["pipebus_connections_accepted",] == told["pipebus_connections_open",] == 1
     assert told["pipebus_connections_refused",] == told["pipebus_connections_dropped",] == 0
+
+
+def test_rate_limits() -> None:
+    def key(about: object) -> str:
+        raise KeyError("as it is meant to")
+
+    with Simulation(new_pipeline(), rate_limit=RateLimit(1.0, burst=2, key=key)) as app:
+        assert [app.request("GET", "/items/1").status for _ in range(5)] == [
+            200,
+            200,
+            429,
+            429,
+            429,
+        ]
+        told = read(app)
+        assert told["pipebus_requests_refused", "reason=rate_limited"] == 3
+        assert told["pipebus_rate_limit_key_errors",] == 5
+        assert having(told, DURATION, "http_response_status_code=429") == 3
+        app.advance(400.0)
+
+
+def test_breakers() -> None:
+    upstream: Pipeline[None] = Pipeline()
+
+    @upstream.route("GET /")
+    def fails(request: Request) -> Response:
+        raise HTTPError(503)
+
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.route("GET /")
+    async def out(request: Request, ctx: Context[None]) -> Response:
+        answer = await ctx.client.get("http://up/")
+        return Response(answer.status)
+
+    breaker = BreakerPolicy(min_calls=4, open_time=5.0, jitter=0.0)
+    state = ("pipebus_client_breaker_state", *ORIGIN)
+    with Simulation(pipeline, breaker=breaker, retry=RetryPolicy(attempts=2, base=0.0)) as app:
+        app.serve(upstream, "up")
+        assert having(read(app), "pipebus_client_breaker_state") == 0
+        assert app.get("/").status == 503
+        told = read(app)
+        assert (told[state], told["pipebus_client_retries",]) == (0, 1)
+        app.get("/")
+        app.get("/")
+        told = read(app)
+        assert told[state] == 2
+        assert told["pipebus_client_breaker_rejected",] == 1
+        assert having(told, CALLS, "error_type=BreakerOpen") == 1
+        assert having(told, CALLS, "error_type=503") == 2
 
 
 def test_readiness() -> None:
