@@ -12,6 +12,7 @@ from cyclopts import Group, Parameter
 from pipebus.http.forwarded import TrustedProxies
 from pipebus.limits import Limits
 from pipebus.resilience.rate_limit import RateLimit
+from pipebus.telemetry.trace import Tracer
 from pipebus_anyio.bind import BindTo, TcpBind, parse_bind
 from pipebus_anyio.observe.logs import LogFormat
 from pipebus_anyio.options import DriverName, Options, ServeOptions, Wire
@@ -86,6 +87,10 @@ class ServingOptions:
     """Put an X-Request-ID into every response."""
     server_timing: bool = False
     """Put a Server-Timing into every response."""
+    tracing: bool = False
+    """Record spans by OpenTelemetry's global tracer provider, which the program sets up."""
+    trace_ratio: float = 1.0
+    """Of requests without a trace context, the part that is recorded."""
     access_log: bool = False
     """Log each request at its end."""
     log_format: LogFormat = "text"
@@ -98,6 +103,9 @@ class ServingOptions:
             raise ValueError(msg)
         if self.rate_burst is not None and self.rate_limit is None:
             msg = "--rate-burst needs --rate-limit"
+            raise ValueError(msg)
+        if not 0.0 <= self.trace_ratio <= 1.0:
+            msg = f"--trace-ratio must be 0 to 1, not {self.trace_ratio:g}"
             raise ValueError(msg)
 
 
@@ -154,8 +162,18 @@ def serve_options(options: ServingOptions, limits: Limits, bind: Sequence[BindTo
         proxy_protocol=options.proxy_protocol,
         request_id=options.request_id,
         server_timing=options.server_timing,
+        tracer=_tracer() if options.tracing else None,
+        trace_ratio=options.trace_ratio,
         access_log=options.access_log,
     )
+
+
+def _tracer() -> Tracer:
+    try:
+        from pipebus_anyio.observe.tracing import OpenTelemetryTracer  # needs the extra
+    except ImportError as error:
+        raise CliError(str(error), USAGE) from error
+    return OpenTelemetryTracer()
 
 
 def _rate_limit(options: ServingOptions) -> RateLimit | None:

@@ -103,11 +103,42 @@ def test_each_request_is_a_line_of_json(app: Path) -> None:
     assert any(line["message"] == "SIGTERM: draining" for line in lines)
 
 
+TRACED = """\
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter(
+    formatter=lambda span: f"span {span.name}\\n")))
+trace.set_tracer_provider(provider)
+"""
+
+
+def test_spans_go_where_the_program_says(app: Path) -> None:
+    (app / "traced.py").write_text(TRACED + APP)
+    with serving("serve", "traced:pipeline", "--port", "0", "--tracing", cwd=app) as server:
+        ask(server.port, "/")
+        server.signal(signal.SIGTERM)
+        server.end()
+    assert "span GET /" in server.banner
+
+
+def test_tracing_without_its_extra_is_a_line(app: Path) -> None:
+    (app / "opentelemetry.py").write_text("raise ImportError('not here')\n")
+    [(status, out, err)] = run_many([["serve", "app:pipeline", "--tracing"]], cwd=app)
+    assert (status, out) == (2, "")
+    assert (
+        err == "pipebus: error: tracing needs opentelemetry-api: pip install 'pipebus[tracing]'\n"
+    )
+
+
 def test_what_does_not_go_together_is_said_in_a_line(app: Path) -> None:
     serve = ["serve", "app:pipeline", "--port", "0"]
     cases = {
+        "--trace-ratio must be 0 to 1, not 2": [*serve, "--trace-ratio", "2"],
         "--rate-burst needs --rate-limit": [*serve, "--rate-burst", "5"],
-        "--trusted-proxy: a trusted proxy is an IP address, a network or 'unix': '10.0.0.0/99'": [*serve, "--trusted-proxy", "10.0.0.0/99"],
+        "--trusted-proxy: a trusted proxy is an address, a network or 'unix', not '10.0.0.0/99'": [*serve, "--trusted-proxy", "10.0.0.0/99"],
         "--rate-limit: RateLimit.rate must be": [*serve, "--rate-limit", "0"],
         "--admin: expected host:port": [*serve, "--workers", "2", "--admin", "nowhere"],
         "--admin needs a port for each of 2 workers, not unix:a": [
