@@ -26,9 +26,10 @@ _response_head: Final = re.compile(
 _bare_lf: Final = re.compile(rb"(?<!\r)\n").search
 _field: Final = re.compile(_FIELD).fullmatch
 
-# uri-host [":" port], RFC 3986 section 3.2.2; the head is lower-cased before it is matched.
+# uri-host [":" port], RFC 3986 section 3.2.2. Both cases are written out: a search that ignores case
+# takes the letters one by one, which costs a usual head 1,100 instructions more.
 _AUTHORITY: Final = (
-    rb"(?:\[[0-9a-f:.]+\]|(?:[a-z0-9\-._~!$&'()*+,;=]++|%[0-9a-f]{2})*+)(?::[0-9]{0,5})?"
+    rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[A-Za-z0-9\-._~!$&'()*+,;=]++|%[0-9A-Fa-f]{2})*+)(?::[0-9]{0,5})?"
 )
 _host: Final = re.compile(_AUTHORITY + rb"[ \t]*+").fullmatch
 # An http URI's host is never empty (RFC 9110 section 4.2.1), its userinfo a sign of an attack
@@ -50,7 +51,7 @@ _OTHER: Final = (  # by its first letter: most fields then need no second look
     rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]*+:[\t\x20-\x7e\x80-\xff]*+\r\n"
     rb"|(?i:connection:[ \t]*+keep-alive[ \t]*+\r\n))*+"
 )
-_HOST: Final = rb"(?i:host:[ \t]*+" + _AUTHORITY + rb")[ \t]*+\r\n"
+_HOST: Final = rb"(?i:host):[ \t]*+" + _AUTHORITY + rb"[ \t]*+\r\n"
 _LENGTH: Final = rb"(?i:content-length):[ \t]*+([0-9]{1,18}+)[ \t]*+\r\n"
 _usual_request: Final = re.compile(
     rb"(?!CONNECT )" + _TCHAR + rb"++ /[\x21\x22\x24-\x7e]*+ HTTP/1\.1\r\n"
