@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +14,9 @@ from pipebus.engine.metrics import METRICS, collect, metrics_response
 from pipebus.errors import HTTPError, NoResponder
 from pipebus.http.message import Request
 from pipebus.http.response import Response
+from pipebus.http.wire import WireCodec
+from pipebus.http.wire_h11 import H11Codec
+from pipebus.http.wire_llhttp import LlhttpCodec
 from pipebus.limits import ClientLimits, Limits, Timeouts
 from pipebus.pipeline.context import Context, InlineContext
 from pipebus.pipeline.declare import Pipeline
@@ -169,6 +173,47 @@ def test_a_cut_answer_says_why(app: Simulation) -> None:
     assert having(told, DURATION, "http_response_status_code=504", "error_type=504") == 1
     assert told["pipebus_exchanges_ended", "outcome=cancelled"] == 1
     assert told["pipebus_exchanges_ended", "outcome=timed_out"] == 1
+
+
+@pytest.mark.parametrize("wire", [H11Codec(), LlhttpCodec()], ids=lambda wire: wire.name)
+def test_each_request_that_ends_with_an_event_is_counted_once(wire: WireCodec) -> None:
+    limits = Limits(grace=500.0, max_body=10, idle_timeout=1.0, max_in_flight=2)
+    with Simulation(new_pipeline(), limits=limits, wire=wire) as app:
+        for path in ("/items/1", "/items/0", "/nothing", "/ask", "/slow"):
+            app.request("GET", path)
+        for _ in range(3):  # one more than may be in flight
+            app.start("POST", "/slow", body=b"2")
+        app.advance(3.0)
+        app.start("POST", "/slow", body=b"2").cancel()
+        app.start("POST", "/slow", body=b"50")  # 504
+        app.advance(6.0)
+        app.request("POST", "/slow", body=b"more than ten bytes")
+        for data in (
+            b"nonsense\r\n\r\n",
+            b"GET /items/1 HTTP/1.1\r\nHost: a\r\n\r\nGET /items/2 HTTP/1.1\r\nHost: a\r\n\r\n",
+            b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n0",
+        ):
+            app.send(app.dial(), data)
+        app.advance(40.0)
+        ends = [event.data for event in (*app.of("net.http.response"), *app.of("net.http.error"))]
+        counted = Counter[tuple[str, str, str]]()
+        for family in collect(app.engine):
+            if family.name == DURATION:
+                for sample in family.samples:
+                    labels = dict(sample.labels)
+                    assert isinstance(sample, HistogramSample)
+                    counted[
+                        labels["http_request_method"], labels["http_response_status_code"],
+                        labels["error_type"],
+                    ] += sample.observations  # fmt: skip
+        assert counted == Counter(
+            (end.method or "_OTHER", str(end.status or ""), getattr(end, "reason", "") or (
+                str(end.status) if end.status >= 500 else ""))
+            for end in ends
+        )  # fmt: skip
+        statuses = {status for _, status, _ in counted}
+        assert statuses == {"200", "400", "404", "405", "408", "413", "503", "504", ""}
+        app.advance(400.0)
 
 
 def test_what_is_opened_has_ended_or_is_open(app: Simulation) -> None:
