@@ -14,6 +14,7 @@ from pipebus.bus.topic import check_pattern
 from pipebus.bus.wait_graph import find_cycle
 from pipebus.errors import LocalProtocolError, RegistrationError, WouldDeadlock
 from pipebus.limits import INFINITY, Limits
+from pipebus.resilience.circuit_breaker import CircuitBreaker
 from pipebus.telemetry.trace import TraceContext
 from pipebus.timers import TimerQueue
 from pipebus.wall_clock import WallClock
@@ -130,6 +131,7 @@ class Bus(PubSub):
         if (
             group is None
             or group.queue
+            or group.breaker is not None
             or self.draining
             or now >= deadline
             or (responder := group.pick()) is None
@@ -280,17 +282,35 @@ class Bus(PubSub):
             self._refuse(exchange, "refuse")
         elif now >= exchange.deadline:
             self._refuse(exchange, "expire")
+        elif group.breaker is not None and not self._let_through(exchange, group.breaker, now):
+            self._refuse(exchange, "reject")
         elif not group.queue and (responder := group.pick()) is not None:
             self._enlist(exchange, "start")
             self._start(exchange, responder)
         elif len(group.queue) < group.queue_size:
             path = find_cycle(exchange.publisher, group)
             if path is not None:
+                self._give_ticket_back(exchange, now)
                 raise WouldDeadlock(path)
             self._enlist(exchange, "queue")
             group.queue.append(exchange)
         else:
+            self._give_ticket_back(exchange, now)
             self._refuse(exchange, "reject")
+
+    @staticmethod
+    def _let_through(exchange: Exchange, breaker: CircuitBreaker, now: float) -> bool:
+        exchange.ticket = breaker.acquire(now)
+        if not exchange.ticket:
+            exchange.retry_after = breaker.retry_after(now)
+        return exchange.ticket > 0
+
+    @staticmethod
+    def _give_ticket_back(exchange: Exchange, now: float) -> None:
+        group = exchange.group
+        if exchange.ticket and group is not None and group.breaker is not None:
+            group.breaker.record(exchange.ticket, None, now)
+            exchange.ticket = 0
 
     def _refuse(self, exchange: Exchange, given: Input) -> None:
         """End an exchange that is opening: the opener has it in hand, so it is no output."""

@@ -59,8 +59,8 @@ class Exchange(Timed):
 
     __slots__ = (
         "_bus", "answering", "cancel_reason", "error", "group", "id", "in_output", "invocation", "outcome",
-        "owner", "publisher", "reply", "request", "responder", "response_started", "started",
-        "state", "timed",
+        "owner", "publisher", "reply", "request", "responder", "response_started", "retry_after",
+        "started", "state", "ticket", "timed",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +104,10 @@ class Exchange(Timed):
         """The publisher of that invocation, an edge of the wait graph; set by the engine."""
         self.started: bool = False
         """The engine was told to start it, and owes the bus one `released`."""
+        self.ticket: int = 0
+        """Of the group's breaker, which let it through; 0 for none."""
+        self.retry_after: float = 0.0
+        """Seconds after which to ask again, where the breaker rejected it; else 0."""
         self.in_output: bool = False
         """It waits to be an output; the bus's own."""
 

@@ -3,6 +3,8 @@
 from collections import deque
 from typing import TYPE_CHECKING
 
+from pipebus.resilience.circuit_breaker import CircuitBreaker
+
 if TYPE_CHECKING:  # an exchange knows its group and a group its exchanges
     from pipebus.bus.exchange import Exchange
 
@@ -28,7 +30,16 @@ class Responder:
 class Group:
     """The responders of one pattern or HTTP route. Exchanges wait in FIFO order for a free slot."""
 
-    __slots__ = ("active", "name", "next", "pattern", "queue", "queue_size", "responders")
+    __slots__ = (
+        "active",
+        "breaker",
+        "name",
+        "next",
+        "pattern",
+        "queue",
+        "queue_size",
+        "responders",
+    )
 
     def __init__(self, pattern: str, name: str, queue_size: int) -> None:
         self.pattern: str = pattern
@@ -38,6 +49,8 @@ class Group:
         self.queue: deque[Exchange] = deque()
         self.active: dict[Exchange, None] = {}
         """Exchanges that hold a slot and have not been answered, oldest first."""
+        self.breaker: CircuitBreaker | None = None
+        """What keeps exchanges from it while it fails; the engine tells it how they end."""
         self.next: int = 0
         """Whose turn it is; the bus's own."""
 

@@ -17,6 +17,7 @@ from pipebus.engine.handlers import Handlers
 from pipebus.engine.health_routes import health_pipeline
 from pipebus.engine.invocation import Invocation
 from pipebus.engine.outgoing import Outgoing
+from pipebus.engine.responder_breakers import ResponderBreakers
 from pipebus.engine.wiring import wire_responders, wire_routes, wire_subscribers
 from pipebus.http.annotations import Annotations
 from pipebus.http.client import (
@@ -90,8 +91,11 @@ class Assembly:
         """What `next_action` returns first, for who asks often."""
         self._drain = Drain(limits.grace, limits.linger_timeout, delay=limits.drain_delay)
         self._drain.on_left = self._stop_accepting
+        self.breakers: ResponderBreakers = ResponderBreakers(random)
+        """Of routes and responders; those of the client are `client.breakers`."""
+        self._breaker_changes = self.breakers.changes
         routes: Routes[RouteTarget] = Routes()
-        wire_routes(routes, pipeline, self.bus, limits)
+        wire_routes(routes, pipeline, self.bus, limits, self.breakers)
         self.gate: Gate | None = new_gate(
             limits,
             self.timers,
@@ -126,13 +130,15 @@ class Assembly:
         )
         """The health checks, for looking at: `ready`, `all`."""
         if health_routes:
-            wire_routes(routes, health_pipeline(self.checks, details=False), self.bus, limits)
+            wire_routes(
+                routes, health_pipeline(self.checks, details=False), self.bus, limits, self.breakers
+            )
         self._outgoing = Outgoing(
             self.bus, self._calls, self.client, self._outbox, timeouts or Timeouts(), tracing
         )
         self._network: Responder | None = None
         """Who answers outgoing calls, unless the pipeline does."""
-        if CLIENT_REQUEST not in wire_responders(pipeline, self.bus, limits):
+        if CLIENT_REQUEST not in wire_responders(pipeline, self.bus, limits, self.breakers):
             self._network = self._outgoing.register()
         wire_subscribers(pipeline, self.bus, now)
         self._drain.others = self._handlers.lossless
@@ -286,6 +292,8 @@ class Assembly:
                 asked := self.client.next_output()
             ) is not None:
                 self._on_client(asked, now)
+            elif self._breaker_changes:
+                self._outgoing.breaker_changed(self._breaker_changes.popleft(), now)
             else:
                 break
         if draining:
@@ -303,6 +311,8 @@ class Assembly:
             self._calls.resumed(output)
 
     def _ended(self, exchange: Exchange, now: float) -> None:
+        if exchange.ticket:
+            self.breakers.ended(exchange, now)
         responder = exchange.responder
         if responder is not None and responder is self._network:
             self._outgoing.ended(exchange, now)  # what it publishes, its caller waits for

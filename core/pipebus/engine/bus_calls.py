@@ -43,7 +43,11 @@ def error_of(exchange: Exchange) -> RequestError:
     if exchange.outcome == "cancelled":
         reason = exchange.cancel_reason
         return RequestCancelled(f"the request {topic!r} was cancelled: {reason}", reason)
-    why = "is draining" if exchange.outcome == "drained" else "is busy and its queue full"
+    why = "is busy and its queue full"
+    if exchange.outcome == "drained":
+        why = "is draining"
+    elif exchange.retry_after:
+        why = f"fails: it is not asked for {exchange.retry_after:.3g} s"
     return Rejected(f"the responder of {topic!r} {why}")
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from pipebus.bus.bus import Bus
 from pipebus.bus.responders import Group
 from pipebus.bus.subscription import Subscription
+from pipebus.engine.responder_breakers import ResponderBreakers
 from pipebus.http.routes import Routes
 from pipebus.http.session import RouteTarget
 from pipebus.limits import Limits
@@ -23,13 +24,18 @@ def concurrency(declared: int | None, mode: Mode, limits: Limits) -> int:
 
 
 def wire_routes(
-    routes: Routes[RouteTarget], pipeline: Pipeline[Any], bus: Bus, limits: Limits
+    routes: Routes[RouteTarget],
+    pipeline: Pipeline[Any],
+    bus: Bus,
+    limits: Limits,
+    breakers: ResponderBreakers,
 ) -> None:
     """Give each route a group of its own; raises `RegistrationError` for routes in conflict."""
     for declared in pipeline.routes:
         group = bus.group(
             declared.pattern, name=declared.handler.name, queue_size=declared.queue, routed=False
         )
+        group.breaker = breakers.new(declared.breaker, declared.pattern)
         slots = concurrency(declared.concurrency, declared.handler.mode, limits)
         bus.add_responder(group, concurrency=slots, handler=declared)
         body = declared.max_body
@@ -51,13 +57,16 @@ def wire_routes(
         )
 
 
-def wire_responders(pipeline: Pipeline[Any], bus: Bus, limits: Limits) -> dict[str, Group]:
+def wire_responders(
+    pipeline: Pipeline[Any], bus: Bus, limits: Limits, breakers: ResponderBreakers
+) -> dict[str, Group]:
     """Give each topic a group, and each of its responders a place in it."""
     groups: dict[str, Group] = {}
     for declared in pipeline.responders:
         group = groups.get(declared.topic)
         if group is None:
             group = bus.group(declared.topic, name=declared.topic, queue_size=declared.queue)
+            group.breaker = breakers.new(declared.breaker, declared.topic)
             groups[declared.topic] = group
         slots = concurrency(declared.concurrency, declared.handler.mode, limits)
         bus.add_responder(group, concurrency=slots, handler=declared)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
+from math import ceil
 from typing import Final
 
 from pipebus.bus.bus import Bus
@@ -227,7 +228,8 @@ class Answers(ABC):
         elif outcome == "cancelled" and exchange.cancel_reason == "disconnect":
             self._cut(session, "disconnect", now)
         else:
-            self._problem(session, _OUTCOMES[outcome], now)
+            again = ceil(exchange.retry_after) or None
+            self._problem(session, _OUTCOMES[outcome], now, retry_after=again)
 
     def _reply(self, session: Session, exchange: Exchange, now: float) -> None:
         """Send what a handler returned, if that is a whole response; else `exchange.error` is why."""

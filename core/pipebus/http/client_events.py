@@ -23,10 +23,10 @@ BREAKER_TOPICS: Final = {
 
 
 class BreakerChanged(msgspec.Struct, frozen=True):
-    """A circuit breaker of the client went from one state to another."""
+    """A circuit breaker went from one state to another."""
 
     name: str
-    """The origin, such as `https://example.org:443`."""
+    """The origin of the client's (`https://example.org:443`), a route's or responder's pattern."""
     old: str
     new: str
     """`closed`, `open` or `half_open`."""

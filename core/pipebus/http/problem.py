@@ -113,7 +113,7 @@ SITUATIONS: Final[tuple[Situation, ...]] = (
         "closed",
         True,
     ),
-    Situation("rejected", "every responder is busy and the queue is full", 503, retry_after=True),
+    Situation("rejected", "every responder is busy and the queue is full, or its breaker is open", 503, retry_after=True),
     # the handler
     Situation("http_error", "`HTTPError` uncaught in the handler", None, "its own status"),
     Situation(

@@ -10,7 +10,7 @@ from pipebus.bus.subscription import Filter
 from pipebus.bus.topic import check_pattern
 from pipebus.errors import RegistrationError
 from pipebus.pipeline.handlers import Handler
-from pipebus.resilience.rate_limit import RateLimit
+from pipebus.resilience.policies import BreakerPolicy, RateLimit
 
 Overflow = Literal["block", "drop_oldest", "drop_newest"]
 
@@ -34,6 +34,8 @@ class CallOptions(TypedDict, total=False):
     """Requests that wait for a free call; None (default): `Limits.responder_queue`."""
     timeout: float | None
     """Seconds to the reply; None (default): the caller's deadline, `Limits.request_timeout`."""
+    breaker: BreakerPolicy | None
+    """When it is not asked for a while, because it fails; None (default): never."""
 
 
 class RouteOptions(CallOptions, total=False):
@@ -62,6 +64,8 @@ class RouteDecl:
     """Bytes of a request body; None lifts the bound, `INHERIT` takes `Limits.max_body`."""
     rate_limit: RateLimit | None = None
     """Of this route's requests, beside the server's."""
+    breaker: BreakerPolicy | None = None
+    """When it is not asked for a while, because it fails; None: never."""
 
     def __post_init__(self) -> None:
         role = f"route {self.pattern!r}"
@@ -85,6 +89,8 @@ class ResponderDecl:
     """Requests that wait for a free call; None: `Limits.responder_queue`."""
     timeout: float | None = None
     """Seconds to the reply; None: the caller's deadline alone."""
+    breaker: BreakerPolicy | None = None
+    """When it is not asked for a while, because it fails; None: never."""
 
     def __post_init__(self) -> None:
         check_pattern(self.topic)

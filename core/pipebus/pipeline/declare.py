@@ -307,10 +307,15 @@ class Pipeline(Generic[S]):
 
     def _add_responder(self, responder: ResponderDecl) -> None:
         for other in self.responders:
-            if other.topic == responder.topic and other.queue != responder.queue:
+            if other.topic != responder.topic:
+                continue
+            what = "queue, and do not agree on its size" if other.queue != responder.queue else ""
+            if other.breaker != responder.breaker:
+                what = "breaker, and do not agree on its policy"
+            if what:
                 msg = (
-                    f"{other.handler.name} and {responder.handler.name} share the queue of "
-                    f"{responder.topic!r}, and do not agree on its size"
+                    f"{other.handler.name} and {responder.handler.name} share {responder.topic!r} "
+                    f"and its {what}"
                 )
                 raise RegistrationError(msg)
         self.responders.append(responder)
