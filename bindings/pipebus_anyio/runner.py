@@ -186,6 +186,8 @@ class Runner:
 
     async def _send_upload(self, upload: Upload) -> None:
         engine, host, call = self._engine, self._host, upload.call
+        if upload.origin is not None:
+            enter(upload.origin)
         try:
             async with closing(aiter(upload.chunks)) as pieces:
                 while await host.call(partial(engine.upload_ready, call)):

@@ -32,6 +32,8 @@ class Upload(msgspec.Struct):
 
     call: HttpCall
     chunks: AsyncIterable[bytes]
+    origin: Invocation | None = None
+    """Whose request it is, if a handler makes it."""
     task: object = None
 
 

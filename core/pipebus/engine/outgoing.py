@@ -113,7 +113,7 @@ class Outgoing:
             if call.exchange is None or call.exchange.outcome is not None:
                 self._end_span(call, call.error, now)  # it was refused at once
         if chunks is not None and not call.done:
-            upload = self._uploads[call] = Upload(call, chunks)
+            upload = self._uploads[call] = Upload(call, chunks, origin)
             self._outbox.actions.append(upload)
         return call
 

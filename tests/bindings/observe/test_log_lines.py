@@ -134,3 +134,32 @@ async def test_the_access_log_leaves_the_pipeline_as_it_is(stack: Stack) -> None
     assert first["trace_id"] == TRACE
     assert (second["target"], second["status"]) == ("/nowhere", 404)
     assert second["request_id"] == refused.headers["x-request-id"]
+
+
+async def test_the_pieces_of_an_outgoing_body_are_its_handlers_work(stack: Stack) -> None:
+    pipeline: Pipeline[None] = Pipeline("app")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        logger.info("piece")
+        yield b"piece"
+
+    @pipeline.route("GET /upload")
+    async def upload(request: Request, ctx: Context) -> Response:
+        return Response.text(
+            (await ctx.client.put(request.query.get("to", ""), body=pieces())).text()
+        )
+
+    @pipeline.route("PUT /echo")
+    def echo(request: Request) -> Response:
+        return Response.text(request.text())
+
+    with keeping("app") as kept:
+        async with (
+            stack.serve(pipeline, request_id=True) as server,
+            peer(server.addresses[0]) as client,
+        ):
+            answer = await client.ask(traced(f"/upload?to={server.url}/echo"))
+    assert answer.body == b"piece"
+    [line] = kept.objects
+    assert (line["message"], line["trace_id"]) == ("piece", TRACE)
+    assert line["request_id"] == answer.headers["x-request-id"]

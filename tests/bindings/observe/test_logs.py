@@ -22,6 +22,7 @@ from pipebus_anyio.observe.logs import (
     ACCESS_QUEUE,
     AccessEntry,
     JsonFormatter,
+    LogFormat,
     RequestIdFilter,
     TextFormatter,
     access_log,
@@ -161,6 +162,19 @@ def test_a_line_of_text_has_the_requests_id_where_there_is_one() -> None:
     assert re.fullmatch(rf"{stamp} INFO shop \[r1\]: hello you", line)
     for made in (record("hello", request_id=""), record("hello")):
         assert re.fullmatch(rf"{stamp} INFO shop: hello", formatter.format(made))
+
+
+@pytest.mark.parametrize(
+    ("log_format", "line"),
+    [("text", r".* INFO shop \[r1\]: hello you\n"), ("json", r'\{.*"message":"hello you".*\}\n')],
+)
+def test_the_handler_writes_to_standard_error(
+    log_format: LogFormat, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new_handler(log_format).handle(record("hello %s", "you", request_id="r1"))
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(line, err)
 
 
 def test_a_format_that_is_none() -> None:
