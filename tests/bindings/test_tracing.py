@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
@@ -181,3 +181,31 @@ async def test_what_is_recorded(
         assert seen == [(f"{context.trace_id:032x}", f"{context.span_id:016x}")]
     else:
         assert seen == [("0" * 32, "0" * 16)]
+
+
+class Broken(SpanProcessor):
+    """Raises whatever it is told."""
+
+    def on_start(self, span: object, parent_context: object = None) -> None:
+        raise LookupError
+
+    def on_end(self, span: object) -> None:
+        raise LookupError
+
+
+async def test_a_tracer_that_raises_harms_no_request(
+    stack: Stack, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Broken())
+    tracer = OpenTelemetryTracer(provider)
+    async with (
+        stack.serve(new_stock(), tracer=tracer) as stock,
+        stack.client(tracer=tracer) as client,
+    ):
+        fields = {"traceparent": f"{PARENT}1", "tracestate": "vendor=1", "baggage": "user=me"}
+        for _ in range(2):
+            answer = await client.get(f"{stock.url}/tea", headers=fields)
+            assert answer.text() == "user=me vendor=1"
+    said = [record for record in caplog.records if "tracer raised" in record.getMessage()]
+    assert len(said) == 2  # one for the server, one for the client
