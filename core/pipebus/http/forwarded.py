@@ -76,10 +76,10 @@ class TrustedProxies:
     UNIX socket; `ValueError` names one that is none. IPv4 written as IPv6 is IPv4 throughout.
     """
 
-    __slots__ = ("_forwarded", "_four", "_known", "_six", "_unix", "_x_forwarded_for")
+    __slots__ = ("_forwarded", "_four", "_known", "_six", "_trusts_unix", "_x_forwarded_for")
 
     def __init__(self, networks: Sequence[str]) -> None:
-        self._unix = UNIX in networks
+        self._trusts_unix = UNIX in networks
         self._four: list[IPv4Network] = []
         self._six: list[IPv6Network] = []
         for text in networks:
@@ -106,7 +106,7 @@ class TrustedProxies:
     def trusts(self, address: Address) -> bool:
         """Tell whether the address is one of theirs."""
         if isinstance(address, str):
-            return self._unix
+            return self._trusts_unix
         found = self._look_at(address[0])
         return found is not None and found[2]
 
