@@ -80,6 +80,14 @@ def test_it_opens_answers_at_once_and_closes_when_the_server_has_healed() -> Non
         assert app.engine.client.stats.breaker_rejected == 2
 
 
+def test_where_nobody_listens_nothing_is_told() -> None:
+    upstream = Upstream()
+    upstream.status = 500
+    with Simulation(front(), breaker=BREAKER, record=False) as app:
+        app.serve(upstream.pipeline, "up")
+        assert [app.get("/").status for _ in range(5)] == [500] * 4 + [503]
+
+
 def test_a_server_that_hangs_is_one_that_fails_whosever_deadline_it_was() -> None:
     upstream = Upstream()
     limits = Limits(request_timeout=2.0)
