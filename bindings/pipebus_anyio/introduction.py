@@ -90,15 +90,11 @@ class Introduction:
 class PrefixedTransport:
     """A transport of the streams driver of which some bytes were received already."""
 
-    __slots__ = ("_rest", "_transport", "aclose", "reset_on_close", "send", "send_eof")
+    __slots__ = ("_rest", "_transport")
 
     def __init__(self, rest: bytes, transport: Transport) -> None:
         self._rest = rest
         self._transport = transport
-        self.send = transport.send
-        self.send_eof = transport.send_eof
-        self.reset_on_close = transport.reset_on_close
-        self.aclose = transport.aclose
 
     async def receive(self, max_bytes: int = RECEIVE_SIZE) -> bytes:
         """Return those first."""
@@ -106,3 +102,19 @@ class PrefixedTransport:
             data, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
             return data
         return await self._transport.receive(max_bytes)
+
+    async def send(self, data: bytes | memoryview) -> None:
+        """Send all of `data`."""
+        await self._transport.send(data)
+
+    async def send_eof(self) -> None:
+        """Shut the sending side."""
+        await self._transport.send_eof()
+
+    def reset_on_close(self) -> None:
+        """Make `aclose` reset the connection."""
+        self._transport.reset_on_close()
+
+    async def aclose(self) -> None:
+        """Close both sides."""
+        await self._transport.aclose()

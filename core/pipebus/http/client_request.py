@@ -76,8 +76,14 @@ class ClientRequest:
         """What goes out first: request line, fields, blank line."""
 
     def passing_on(self, fields: RawHeaders) -> "ClientRequest":
-        """Return this request with `fields` added, but for those that it has: itself without any."""
+        """Return this request with `fields` added, but for those that it has: itself without any.
+
+        They are a trace context's, which are fit to be sent; a `tracestate` belongs to its own
+        `traceparent` and to no other.
+        """
         own = {name for name, _ in self.headers.raw}
+        if b"traceparent" in own:
+            own.add(b"tracestate")
         more = [field for field in fields if field[0] not in own]
         if not more:
             return self

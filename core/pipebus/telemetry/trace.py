@@ -19,6 +19,7 @@ _LARGEST_STATE: Final = 4_096
 """The longest `tracestate` passed on: section 3.3.1.5 asks for 512 at least."""
 _LARGEST_BAGGAGE: Final = 8_192
 """The longest baggage passed on (W3C Baggage, section 3.3.2)."""
+_TEXT: Final = re.compile(r"[\t\x20-\x7e]*")
 _SAMPLED: Final = 1
 _FIELDS: Final = frozenset({b"traceparent", b"baggage"})
 """Without one of these there is no context."""
@@ -86,11 +87,18 @@ def _context_of(fields: list[tuple[bytes, bytes]]) -> TraceContext | None:
 
 
 def received(traceparent: str, tracestate: str, baggage: str) -> TraceContext | None:
-    """Return the context that these make, as far as they are well-formed, or None."""
+    """Return the context that these make, as far as they are well-formed, or None.
+
+    What is returned may be written into a header field.
+    """
     parent = _well_formed(traceparent)
-    state = tracestate if parent and len(tracestate) <= _LARGEST_STATE else ""
-    carried = baggage if len(baggage) <= _LARGEST_BAGGAGE else ""
+    state = tracestate if parent and _fits(tracestate, _LARGEST_STATE) else ""
+    carried = baggage if _fits(baggage, _LARGEST_BAGGAGE) else ""
     return TraceContext(parent, state, carried) if parent or carried else None
+
+
+def _fits(value: str, largest: int) -> bool:
+    return len(value) <= largest and _TEXT.fullmatch(value) is not None
 
 
 def _well_formed(parent: str) -> str:

@@ -189,8 +189,10 @@ def test_a_field_of_the_callers_own_goes_first() -> None:
 
     with Simulation(pipeline) as app:
         app.serve(new_stock(seen), "stock")
-        app.get("/", headers={"traceparent": PARENT})
+        app.get("/", headers={"traceparent": PARENT, "tracestate": "v=1", "baggage": "user=7"})
     assert seen[0].headers.get_list("traceparent") == [f"00-{'1' * 32}-{'2' * 16}-01"]
+    assert "tracestate" not in seen[0].headers
+    assert seen[0].headers["baggage"] == "user=7"
 
 
 def test_failures_are_named() -> None:

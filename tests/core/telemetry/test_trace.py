@@ -2,7 +2,15 @@
 
 import pytest
 
-from pipebus.telemetry.trace import Attributes, Span, SpanKind, TraceContext, Tracing, context_of
+from pipebus.telemetry.trace import (
+    Attributes,
+    Span,
+    SpanKind,
+    TraceContext,
+    Tracing,
+    context_of,
+    received,
+)
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 PARENT = f"00-{TRACE}-b7ad6b7169203331-01"
@@ -28,6 +36,8 @@ NOT_SAMPLED = f"00-{TRACE}-b7ad6b7169203331-00"
             TraceContext(PARENT),
         ),
         ([(b"baggage", b"x" * 8_193)], None),
+        ([(b"baggage", "käse=1".encode("latin-1"))], None),
+        ([(b"traceparent", PARENT.encode()), (b"tracestate", b"a=\xff")], TraceContext(PARENT)),
         (
             [(b"traceparent", PARENT.encode()), (b"tracestate", b"x" * 4_097)],
             TraceContext(PARENT),
@@ -91,3 +101,9 @@ def test_the_parent_decides_what_is_recorded_and_chance_where_there_is_none(
     span = tracing.start("server", "GET /", parent, 1.0, {})
     assert (span is not None) is recorded
     assert recorder.started == ["GET /"][: int(recorded)]
+
+
+def test_what_came_over_the_bus_cannot_smuggle_a_field() -> None:
+    evil = "a=1\r\nx-evil: 1"
+    assert received(PARENT, evil, evil) == TraceContext(PARENT)
+    assert received(PARENT + "\r\nx-evil: 1", "", "") is None
