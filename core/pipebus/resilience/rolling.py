@@ -13,10 +13,12 @@ class RollingCounts:
     itself and the whole.
     """
 
-    __slots__ = ("_all", "_marked", "_part", "_width", "all", "marked")
+    __slots__ = ("_all", "_marked", "_part", "_until", "_width", "all", "marked")
 
     def __init__(self, window: float) -> None:
         self._width = window / _PARTS
+        self._until = float("-inf")
+        """When the part that is being filled ends."""
         self._part = 0
         """The number of the part that is being filled, from the clock's zero on."""
         self._all = [0] * _PARTS
@@ -26,10 +28,11 @@ class RollingCounts:
 
     def roll(self, now: float) -> None:
         """Forget what is older than the window; a clock that goes back forgets nothing."""
-        part = int(now / self._width)
-        gone = part - self._part
-        if gone <= 0:
+        if now < self._until:
             return
+        part = int(now / self._width)
+        self._until = (part + 1) * self._width
+        gone = part - self._part
         if gone >= _PARTS:
             self.clear()
         else:
