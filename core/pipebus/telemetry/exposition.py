@@ -81,7 +81,7 @@ def _render_family(family: Family, openmetrics: bool, lines: list[str]) -> None:
         if isinstance(sample, HistogramSample):
             _render_histogram(name, sample, lines)
         else:
-            lines.append(f"{sample_name}{_labels(sample.labels)} {sample.value!r}")
+            lines.append(f"{sample_name}{_labels(sample.labels)} {_number(sample.value)}")
 
 
 def _render_histogram(name: str, sample: HistogramSample, lines: list[str]) -> None:
@@ -92,7 +92,7 @@ def _render_histogram(name: str, sample: HistogramSample, lines: list[str]) -> N
     ends = _ends_of_buckets(sample.bounds)
     lines += [f"{before}{end}{count}" for end, count in zip(ends, counts, strict=True)]
     labels = f"{{{inner}}}" if inner else ""
-    lines.append(f"{name}_sum{labels} {sample.sum!r}")
+    lines.append(f"{name}_sum{labels} {_number(sample.sum)}")
     lines.append(f"{name}_count{labels} {sample.observations}")
 
 
@@ -103,6 +103,11 @@ def _labels(labels: Labels) -> str:
 
 def _pairs(labels: Labels) -> str:
     return ",".join(f'{name}="{value.translate(_LABEL)}"' for name, value in labels if value)
+
+
+def _number(value: float) -> str:
+    """Write a number: a whole one without a point, whether it was counted as int or as float."""
+    return repr(float(value)).removesuffix(".0")
 
 
 @lru_cache(maxsize=64)

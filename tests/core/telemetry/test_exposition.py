@@ -60,7 +60,7 @@ app_wait_seconds_count{kind="a"} 4
 app_wait_seconds_bucket{le="1e-06"} 0
 app_wait_seconds_bucket{le="0.5"} 0
 app_wait_seconds_bucket{le="+Inf"} 0
-app_wait_seconds_sum 0.0
+app_wait_seconds_sum 0
 app_wait_seconds_count 0
 """
     )
