@@ -9,7 +9,7 @@ from pipebus.bus.subscription import Subscription
 from pipebus.engine.assembly import Assembly
 from pipebus.engine.metric import Metric, Reading, alone
 from pipebus.pipeline.declare import SubscriberDecl
-from pipebus.resilience.circuit_breaker import BreakerState
+from pipebus.resilience.circuit_breaker import BreakerState, CircuitBreaker
 from pipebus.telemetry.http_metrics import OTHER, STAGES
 
 _DROPS: Final = ("overflow", "diagnostic", "closed", "publish_timeout", "cancelled", "shutdown")
@@ -69,6 +69,14 @@ def _slots(engine: Assembly) -> Iterator[Reading]:
             yield (group.pattern,), sum(bounds)
 
 
+def _guarded(number: Callable[[CircuitBreaker], int]) -> Callable[[Assembly], Iterable[Reading]]:
+    return lambda engine: [
+        ((group.pattern,), number(group.breaker))
+        for group in engine.bus.groups
+        if group.breaker is not None
+    ]
+
+
 _BUS: Final = (
     Metric(
         "pipebus_events_published", "counter", "", "Events published, requests included.",
@@ -118,6 +126,16 @@ _BUS: Final = (
     Metric(
         "pipebus_responder_slots", "gauge", "", "Requests that may be answered at once.",
         ("responder",), _slots,
+    ),
+    Metric(
+        "pipebus_responder_breaker_state", "gauge", "",
+        "Circuit breakers of routes and responders: 0 closed, 1 half-open, 2 open.",
+        ("responder",), _guarded(lambda breaker: _STATES[breaker.state]),
+    ),
+    Metric(
+        "pipebus_responder_breaker_rejected", "counter", "",
+        "Requests that were rejected because a breaker was open.",
+        ("responder",), _guarded(lambda breaker: breaker.rejected),
     ),
     Metric(
         "pipebus_exchanges_opened", "counter", "",

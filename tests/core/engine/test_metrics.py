@@ -321,6 +321,23 @@ def test_breakers() -> None:
         assert having(told, CALLS, "error_type=503") == 2
 
 
+def test_breakers_of_responders() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.route("GET /", breaker=BreakerPolicy(min_calls=2, open_time=5.0, jitter=0.0))
+    def fails(request: Request) -> Response:
+        raise RuntimeError("as it is meant to")
+
+    with Simulation(pipeline) as app:
+        state = ("pipebus_responder_breaker_state", "responder=GET /")
+        assert app.get("/").status == 500
+        assert read(app)[state] == 0
+        assert [app.get("/").status for _ in range(3)] == [500, 503, 503]
+        told = read(app)
+        assert told[state] == 2
+        assert told["pipebus_responder_breaker_rejected", "responder=GET /"] == 2
+
+
 def test_readiness() -> None:
     pipeline: Pipeline[None] = Pipeline()
     pipeline.check("never")(lambda ctx: False)
