@@ -40,7 +40,7 @@ STAGES: Final = ("read", "queue", "handler", "write")
 
 _FIELDS: Final = 7
 """Numbers that an ended request leaves: five durations and two sizes."""
-_BATCH: Final = 512
+_BATCH: Final = 256
 """Requests of one series between two folds: from there on, more hardly make one cheaper."""
 _LEAST_BATCH: Final = 32
 _HELD: Final = 32_768
