@@ -15,7 +15,7 @@ class Quantiles(msgspec.Struct, frozen=True):
     """A histogram of latencies as it is kept: see `histogram.Histogram`."""
 
     digits: int
-    """Subbuckets of a power of two are 2 ** digits: the relative error is at most 2 ** -digits."""
+    """Subbuckets of a power of two are 2 ** digits: the relative error is at most 2 ** -(digits + 1)."""
     counts: dict[str, int]
     """Index of the bucket -> how many; JSON has no numbers as keys."""
     count: int
@@ -28,7 +28,7 @@ class Tick(msgspec.Struct, frozen=True):
     """One interval of the timeline."""
 
     at_s: float
-    """Its end, since the phase began (warm-up excluded)."""
+    """Its end, since the phase began (warm-up excluded). The lengths of all add up to `duration_s`."""
     length_s: float
     requests: int
     errors: int
@@ -77,7 +77,7 @@ class Phase(msgspec.Struct, frozen=True):
     connections_opened: int
     client_cpu_s: float
     latency: Quantiles
-    """From when a request should have been sent (open loop) or was sent (closed loop)."""
+    """Of the `requests`, and of nothing else: its count is theirs. From when a request should have been sent (open loop) or was sent (closed loop)."""
     service: Quantiles | None = None
     """Open loop: from when it was really sent. The difference to `latency` is what a stall hides."""
     per_client: list[int] = []
