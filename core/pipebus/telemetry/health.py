@@ -90,8 +90,8 @@ class HealthCheck(Timed):
         if not self._running:
             self._running = True
             self._answered = False
-            self.deadline = now + self.timeout
-            self.deadline_reason = "health_check_timeout"
+            self.deadline: float = now + self.timeout
+            self.deadline_reason: str = "health_check_timeout"
             self._on_due(self, now)
         else:
             self.deadline = INFINITY
