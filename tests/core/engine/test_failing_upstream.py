@@ -1,5 +1,7 @@
 """A server that handlers call fails and heals: what clients get, and what the events tell."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from pipebus import BreakerPolicy, Limits, Pipeline, RetryPolicy, Timeouts
@@ -149,6 +151,38 @@ def test_what_ends_a_call_between_two_attempts(ends: str) -> None:
         assert outgoing.done
         assert upstream.calls == 1
     assert app.engine.client.unfinished == 0
+
+
+def test_an_upload_waits_for_the_server_to_come_up() -> None:
+    pipeline: Pipeline[None] = Pipeline("front")
+    sent: list[str] = []
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for piece in (b"one ", b"two"):
+            sent.append(piece.decode())
+            yield piece
+
+    @pipeline.route("POST /")
+    async def passes_on(request: Request, ctx: Context) -> Response:
+        answer = await ctx.client.post("http://late/", body=pieces())
+        return Response.text(answer.text())
+
+    late: Pipeline[None] = Pipeline("late")
+
+    @late.route("POST /")
+    def echo(request: Request) -> Response:
+        return Response.text(request.text())
+
+    policy = RetryPolicy(base=1.0, attempts=3)
+    with Simulation(pipeline, retry=policy, random=lambda: 0.5) as app:
+        call = app.start("POST", "/")
+        app.advance(0.6)  # refused for the second time
+        assert sent == []
+        app.serve(late, "late")
+        app.advance(1.0)
+        assert call.response.text() == "one two"
+        assert app.engine.client.stats.backoff_retries == 2
+        assert app.engine.uploads == 0
 
 
 def test_no_attempt_that_would_end_after_the_requests_deadline() -> None:
