@@ -372,9 +372,6 @@ class Answers(ABC):
         if self._bus.listens(topic):
             self._publish_end(session, topic, now)
         count_request(self.metrics, session, now)
-        session.requests += 1
-        session.bytes_in += session.conn.bytes_in
-        session.bytes_out += session.conn.bytes_out
 
     def _publish_end(self, session: Session, topic: str, now: float) -> None:
         event = session.event

@@ -5,7 +5,10 @@ from pipebus.telemetry.http_metrics import ServerMetrics
 
 
 def count_request(metrics: ServerMetrics, session: Session, now: float) -> None:
-    """Count the session's request, which ends `now`. It is made into figures later, with others."""
+    """Count the session's request, which ends `now`. It is made into figures later, with others.
+
+    The session's own totals are brought up to date, too.
+    """
     route = session.route
     known = metrics.unrouted if route is None else route.series
     key = (session.method, session.status, session.tls, session.reason)
@@ -31,3 +34,6 @@ def count_request(metrics: ServerMetrics, session: Session, now: float) -> None:
     ))  # fmt: skip
     if len(pending) >= metrics.batch:
         metrics.fold(series)
+    session.requests += 1
+    session.bytes_in += conn.bytes_in
+    session.bytes_out += conn.bytes_out

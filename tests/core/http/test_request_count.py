@@ -74,7 +74,10 @@ def test_one_time_for_two_edges() -> None:
 def test_sizes_without_the_heads() -> None:
     session = new_session()
     session.conn.bytes_in, session.head_bytes, session.conn.body_out = 300, 70, 12
-    assert end(session, [1.0, 1.0, 1.0, 1.0], 1.0)[5:] == [230, 12]
+    session.conn.bytes_out = 90
+    for _ in range(2):
+        assert end(session, [1.0, 1.0, 1.0, 1.0], 1.0)[5:] == [230, 12]
+    assert (session.requests, session.bytes_in, session.bytes_out) == (2, 600, 180)
 
 
 def test_a_route_has_series_of_its_own_and_a_full_one_is_folded() -> None:
