@@ -46,7 +46,7 @@ def test_without_a_budget_there_is_no_retry() -> None:
     ratio=st.sampled_from([0.0, 0.2, 1.0]),
     least=st.integers(0, 3),
 )
-def test_retries_never_exceed_the_budget_of_the_window(
+def test_no_retry_is_granted_beyond_the_budget_of_the_window(
     steps: list[tuple[float, int]], ratio: float, least: int
 ) -> None:
     """Every call fails and wants another try: what an outage is."""
@@ -59,6 +59,6 @@ def test_retries_never_exceed_the_budget_of_the_window(
         for _ in range(wanted):
             if budget.try_spend(now):
                 retries.append(now)
-        lately = sum(now - at < 9.0 - 1e-6 for at in retries)
-        assert lately <= least + ratio * sum(now - at <= 10.0 + 1e-6 for at in calls)
+                lately = sum(now - at < 9.0 - 1e-6 for at in retries)
+                assert lately <= least + ratio * sum(now - at <= 10.0 + 1e-6 for at in calls)
     assert budget.spent == len(retries)
