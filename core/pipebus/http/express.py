@@ -45,18 +45,20 @@ class Express(Intake):
         session.started = now
         session.method = head.method
         session.target = target
-        session.route = route
         gate = self._gate
         if gate is not None:
             if session.trusted:
-                self._take_request_id(session, head)
+                self._believe(session, head)
             refusal = gate.admit(session, head, now)
-            if refusal is None and route.limiter is not None:
-                refusal = gate.limit(route.limiter, session, head, now)
+            if refusal is None:
+                session.route = route
+                if route.limiter is not None:
+                    refusal = gate.limit(route.limiter, session, head, now)
             if refusal is not None:
                 self._refuse(session, refusal.situation, now, retry_after=refusal.retry_after)
                 self.step(session, now)
                 return True
+        session.route = route
         request = Request(
             head.method, target, Headers(raw=head.headers), body,
             client=session.client, tls=session.tls, path_params=found.params, route=route.template,

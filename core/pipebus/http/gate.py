@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from math import ceil
 from typing import Final
 
-import msgspec
-
 from pipebus.http.forwarded import TrustedProxies, client_key
 from pipebus.http.headers import Headers
 from pipebus.http.message import RequestInfo
@@ -13,52 +11,31 @@ from pipebus.http.session import Session
 from pipebus.http.wire import RequestHead
 from pipebus.limits import INFINITY, Limits
 from pipebus.resilience.client_counts import ClientCounts
-from pipebus.resilience.loop_lag import LoopLag
+from pipebus.resilience.loop_lag import PROBE_EVERY, LagProbe, LoopLag
 from pipebus.resilience.rate_limit import RateLimit, RateLimiter
-from pipebus.timers import Timed, TimerQueue
+from pipebus.timers import TimerQueue
 
 
-class Refusal(msgspec.Struct, frozen=True, gc=False):
+class Refusal:
     """Why a request may not come in: a situation of the table, and when to try again."""
 
-    situation: str
-    retry_after: int | None = None
-    """Whole seconds; None: `Limits.retry_after`."""
+    __slots__ = ("retry_after", "situation")
+
+    def __init__(self, situation: str, retry_after: int | None = None) -> None:
+        self.situation: str = situation
+        self.retry_after: int | None = retry_after
+        """Whole seconds; None: `Limits.retry_after`."""
 
 
-_LATE = Refusal("loop_lag")
-
-PROBE_EVERY: Final = 0.01
-"""Seconds between two looks at how late the loop is, while requests come."""
-
-
-class LagProbe(Timed):
-    """A timer that tells by how much it came late."""
-
-    __slots__ = ("asked", "lag")
-
-    def __init__(self, lag: LoopLag) -> None:
-        super().__init__()
-        self.deadline_reason = "loop_lag"
-        self.lag: LoopLag = lag
-        self.asked: bool = False
-        """A request has come since it went off: an idle loop is not woken for this."""
-
-    def handle_timeout(self, now: float) -> None:
-        """Tell by how much it is late, and go on while requests come."""
-        if now < self.deadline:
-            return
-        self.lag.late(now - self.deadline, now)
-        self.deadline: float = now + PROBE_EVERY if self.asked else INFINITY
-        self.asked = False
+_LATE: Final = Refusal("loop_lag")
 
 
 class Gate:
     """Rate limits, a client's share, and the loop's lag; who the client is, behind proxies.
 
-    Input: `polled` (the driver's). Mutators: `connect`/`disconnect`, `admit`, `limit`, and those of
-    `in_flight`. Counters: `limited`, `shed`, `key_errors`. Time: a probe of the loop's lag in the
-    `TimerQueue`.
+    Input: `polled` (the driver's). Mutators: `connect`/`disconnect`, `name`, `admit`, `limit`, and
+    those of `in_flight`. Counters: `limited`, `shed`, `key_errors`. Time: a probe of the loop's lag
+    in the `TimerQueue`.
     """
 
     __slots__ = (
@@ -129,10 +106,16 @@ class Gate:
 
     # --- requests ------------------------------------------------------------------------------
 
+    def name(self, session: Session, head: RequestHead) -> None:
+        """Believe a trusted proxy of whom a request is."""
+        assert self.proxies is not None
+        client = self.proxies.client_address(session.peer, head.headers)
+        if client != session.client:
+            session.client = client
+            session.key = client_key(client)
+
     def admit(self, session: Session, head: RequestHead, now: float) -> Refusal | None:
-        """Note whose request it is, and say what is against it, if anything."""
-        if session.trusted:
-            self._name(session, head)
+        """Say what is against a request, if anything; `name` comes first."""
         probe = self._probe
         if probe is not None:
             probe.asked = True
@@ -157,14 +140,6 @@ class Gate:
             return None
         self.limited += 1
         return Refusal("rate_limited", ceil(wait))
-
-    def _name(self, session: Session, head: RequestHead) -> None:
-        """Believe a trusted proxy of whom a request is."""
-        assert self.proxies is not None
-        client = self.proxies.client_address(session.peer, head.headers)
-        if client != session.client:
-            session.client = client
-            session.key = client_key(client)
 
     def _key(self, limiter: RateLimiter, session: Session, head: RequestHead) -> str | None:
         assert limiter.policy.key is not None

@@ -143,7 +143,7 @@ class Intake(Answers):
         session.head_bytes = session.conn.bytes_in
         gate = self._gate
         if session.trusted:
-            self._take_request_id(session, head)
+            self._believe(session, head)
         if session.refused:
             self._refuse(session, session.refused, now)
             return
@@ -255,8 +255,10 @@ class Intake(Answers):
         elif session.half_closed and not route.stream:
             self._watch_half_close(session, now)
 
-    def _take_request_id(self, session: Session, head: RequestHead) -> None:
-        """Take the id over that a trusted peer gave a request."""
+    def _believe(self, session: Session, head: RequestHead) -> None:
+        """Take over what a trusted peer says of a request: whose it is, and its id."""
+        assert self._gate is not None
+        self._gate.name(session, head)
         if self._annotations is None or not self._annotations.request_id:
             return
         for name, value in head.headers:
@@ -344,6 +346,7 @@ class Intake(Answers):
         if session.state == IDLE:
             session.started = now
             session.head_bytes = session.conn.bytes_in
+            session.client = session.peer  # nobody has said whose this one is
         if exchange is None:
             self._blame(session, bad.status, bad.detail, now)
             return

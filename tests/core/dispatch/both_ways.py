@@ -73,6 +73,7 @@ def at_hand(world: World) -> Iterator[object]:
         yield (
             name, session.state, session.deadline, session.deadline_reason, session.timers,
             session.half_closed, session.peer_gone, session.waits, session.admitted,
+            session.client, session.key, session.holds, session.request_id,
             session.charged + (0 if session.lease is None else session.lease.size),
             session.method, session.target, session.status, session.outcome, session.reason,
             session.requests, session.bytes_in, session.bytes_out, session.close_reason,
@@ -96,6 +97,16 @@ def at_hand(world: World) -> Iterator[object]:
         counts.published, counts.delivered, counts.dropped, counts.opened, counts.outcomes,
         counts.replies_discarded, counts.handler_errors, world.bus.open_exchanges,
     )  # fmt: skip
+    gate = world.gate
+    if gate is not None:
+        limiter, in_flight = gate.limiter, gate.in_flight
+        yield gate.limited, gate.shed, gate.key_errors
+        yield None if limiter is None else (limiter.granted, limiter.limited, limiter.keys)
+        yield None if in_flight is None else (in_flight.keys, in_flight.refused)
+    yield world.dispatch.refusals
+    for series in world.dispatch.metrics.all():
+        yield series.labels, series.duration.count, series.duration.sum
+        yield series.request_size.sum, series.response_size.sum
     yield world.timers.next_deadline(), world.timers.deadline_reason, len(world.timers)
     yield world.drain.state, world.drain.deadline
 
@@ -103,6 +114,8 @@ def at_hand(world: World) -> Iterator[object]:
 def happened(world: World) -> Iterator[object]:
     """Yield what became of every request, and every event that was seen, with ids and times."""
     yield from map(plain_event, world.events)
+    for span in world.spans:
+        yield span.name, span.parent, span.stages, span.ended
     for exchange in world.ended:
         yield exchange.id, exchange.outcome, plain(exchange.reply), plain(exchange.error)
         yield exchange.cancel_reason, exchange.response_started, plain_event(exchange.request)

@@ -5,12 +5,14 @@ from typing import Final
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipebus.resilience.rate_limit import RateLimit
 from tests.core.bus.long_bus import LongBus
 from tests.core.dispatch.both_ways import LongWay, ShortWay, at_hand, compare, happened
 from tests.core.dispatch.play import Script
 from tests.core.dispatch.whole_play import MORE_KINDS, REPLIES, WholePlay
 
-USUAL: Final = ["get", "get", "post", "empty", "kept", "query", "busy", "nobody"]
+USUAL: Final = ["get", "get", "post", "empty", "kept", "query", "busy", "nobody", "for one",
+                      "for another"]  # fmt: skip
 
 
 NOT_REQUESTS: Final = ("net.http.response", "net.http.error", "net.connection.>", "pipebus.>")
@@ -76,6 +78,10 @@ rooms = st.fixed_dictionaries(
         "write_high_water": st.just(100_000),
         "watched": st.sampled_from([NOT_REQUESTS, ("net.http.request",)]),
         "listens": st.sampled_from(["net.http.response", "net.connection.>", "nothing"]),
+        "rate_limit": st.sampled_from([RateLimit(0.5, 1), RateLimit(1.0, 5)]),
+        "trusted_proxies": st.just(["192.0.2.0/24"]),
+        "max_in_flight_per_client": st.just(1),
+        "observed": st.just(True),
     },
 )
 

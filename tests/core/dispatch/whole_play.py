@@ -17,6 +17,9 @@ MORE_KINDS: Final = KINDS | {
     "query": b"GET /plain/%d?a=b?c HTTP/1.1\r\nHost: h\r\nTraceparent: x\r\n\r\n",
     "traced": b"GET /plain/%d HTTP/1.1\r\nHost: h\r\n"
     b"traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n\r\n",
+    "for one": b"GET /plain/%d HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n",
+    "for another": b"POST /plain/%d HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 5.6.7.8\r\n"
+    b"X-Request-ID: its-own\r\nContent-Length: 2\r\n\r\nab",
     "put": b"PUT /stream/%d HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nabcd",
     "expecting": b"POST /plain/%d HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n"
     b"Expect: 100-continue\r\n\r\nab",

@@ -6,8 +6,10 @@ from pipebus.bus.bus import Bus
 from pipebus.bus.event import Event
 from pipebus.bus.exchange import Exchange
 from pipebus.bus.subscription import Subscription
+from pipebus.http.annotations import Annotations
 from pipebus.http.dispatch import Dispatch
 from pipebus.http.drain import Drain
+from pipebus.http.gate import new_gate
 from pipebus.http.response import Response
 from pipebus.http.routes import Routes
 from pipebus.http.server_events import Close
@@ -15,6 +17,7 @@ from pipebus.http.session import BodyStream, RouteTarget, Session
 from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import Limits
 from pipebus.resilience.admission import Admission
+from pipebus.telemetry.trace import Attributes, SpanKind, TraceContext, Tracing
 from pipebus.timers import TimerQueue
 from pipebus.wall_clock import WallClock
 
@@ -131,6 +134,38 @@ class Peer:
         return [status for status, _, _ in self.responses]
 
 
+class RecordedSpan:
+    """A span that remembers how it ended, which it does once."""
+
+    def __init__(self, name: str, parent: TraceContext | None, number: int) -> None:
+        self.name = name
+        self.parent = parent
+        self.context = TraceContext(f"00-{1:032x}-{number:016x}-01")
+        self.stages: list[tuple[str, float, float]] = []
+        self.ended: tuple[float, Attributes, str] | None = None
+
+    def stage(self, name: str, start: float, end: float) -> None:
+        self.stages.append((name, start, end))
+
+    def end(self, now: float, attributes: Attributes, error: str) -> None:
+        assert self.ended is None, "a span ends once"
+        self.ended = now, attributes, error
+
+
+class Recorder:
+    """A tracer that adds its spans to a list."""
+
+    def __init__(self, spans: list[RecordedSpan]) -> None:
+        self.spans = spans
+
+    def start(
+        self, kind: SpanKind, name: str, parent: TraceContext | None, now: float,
+        attributes: Attributes,
+    ) -> RecordedSpan:  # fmt: skip
+        self.spans.append(RecordedSpan(name, parent, len(self.spans) + 1))
+        return self.spans[-1]
+
+
 class World:
     """Everything between the sockets and the handlers; the test is both of those."""
 
@@ -142,7 +177,14 @@ class World:
         /,
         **limits: object,
     ) -> None:
-        """`watched`: what the taps see that fill `events`."""
+        """`watched`: what the taps see that fill `events`.
+
+        Among the limits: `rate_limit` and `trusted_proxies` of a gate, and `observed`, for all that
+        is added to responses and recorded of requests (`spans`).
+        """
+        rate_limit = limits.pop("rate_limit", None)
+        proxies = limits.pop("trusted_proxies", ())
+        observed = bool(limits.pop("observed", False))
         self.now = 100.0
         self.limits = Limits(**limits)  # type: ignore[arg-type]  # a test names what it sets
         self.timers = TimerQueue()
@@ -151,6 +193,14 @@ class World:
         self.routes: Routes[RouteTarget] = Routes()
         self.admission = Admission(self.limits)
         self.drain = Drain(self.limits.grace, self.limits.linger_timeout)
+        self.gate = new_gate(
+            self.limits,
+            self.timers,
+            rate_limit=rate_limit,  # type: ignore[arg-type]  # a test names what it sets
+            trusted_proxies=proxies,  # type: ignore[arg-type]  # likewise
+            routes_limited=False,
+        )
+        self.spans: list[RecordedSpan] = []
         self.dispatch = dispatch(
             self.bus,
             self.routes,
@@ -160,6 +210,9 @@ class World:
             clock=self.clock,
             admission=self.admission,
             drain=self.drain,
+            gate=self.gate,
+            annotations=Annotations(request_id=True, server_timing=True) if observed else None,
+            tracing=Tracing(Recorder(self.spans), 1.0, lambda: 0.0) if observed else None,
         )
         self.peers: dict[str, Peer] = {}
         self.started: list[Exchange] = []

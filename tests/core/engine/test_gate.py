@@ -4,13 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-from pipebus.http.gate import PROBE_EVERY, LagProbe
 from pipebus.http.message import Address, Request, RequestInfo
 from pipebus.http.response import Response
 from pipebus.limits import Limits
 from pipebus.pipeline.context import Context
 from pipebus.pipeline.declare import Pipeline
-from pipebus.resilience.loop_lag import LoopLag
+from pipebus.resilience.loop_lag import PROBE_EVERY, LagProbe, LoopLag
 from pipebus.resilience.rate_limit import RateLimit
 from pipebus.testing import Simulation
 
@@ -137,6 +136,18 @@ def test_behind_a_trusted_proxy_the_client_is_whom_it_names() -> None:
         assert app.of("net.connection.open")[0].data.client[0] == proxy
         untold = app.get("/free")
         assert untold.text() == str(app.of("net.connection.open")[0].data.client)
+
+
+def test_what_is_no_request_is_not_laid_to_the_last_ones_client() -> None:
+    proxy = peer_of(new_pipeline())
+    with Simulation(new_pipeline(), trusted_proxies=[proxy]) as app:
+        end = app.dial()
+        app.send(end, b"GET /free HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n")
+        app.send(end, b"GET /free HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n")
+        good, bad = app.of("net.http.response")
+        assert (good.data.status, bad.data.status) == (200, 400)
+        assert good.data.client == ("1.2.3.4", 0)
+        assert bad.data.client[0] == proxy
 
 
 def test_nobody_else_is_believed() -> None:
