@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol, runtime_checkable
 
-from pipebus.engine.admin import admin_pipeline
+from pipebus.engine.admin_routes import admin_pipeline
 from pipebus.engine.engine import Engine
 from pipebus.engine.http_calls import TaskClient
 from pipebus.engine.metrics import collect

@@ -87,17 +87,16 @@ class ClientRequest:
         more = [field for field in fields if field[0] not in own]
         if not more:
             return self
-        other = ClientRequest.__new__(ClientRequest)
-        other.method = self.method
-        other.url = self.url
-        other.target = self.target
-        other.headers = Headers(raw=[*self.headers.raw, *more])
-        other.body = self.body
-        other.streams = self.streams
-        other.framing = self.framing
-        other.decode = self.decode
-        other.head = self.head[:-2] + b"".join(b"%b: %b\r\n" % field for field in more) + b"\r\n"
-        return other
+        framing = self.framing
+        return ClientRequest(
+            self.method,
+            self.url,
+            Headers(raw=[*self.headers.raw, *more]),
+            self.body,
+            streams=self.streams,
+            content_length=framing.length if self.streams and framing.kind == "length" else None,
+            decode=self.decode,
+        )
 
     def __repr__(self) -> str:
         return f"<ClientRequest {self.method} {self.url}>"

@@ -11,7 +11,10 @@ from collections import deque
 from typing import Final
 
 from pipebus.limits import INFINITY
+from pipebus.timers import Timed
 
+PROBE_EVERY: Final = 0.01
+"""Seconds between two looks at how late the loop is, while requests come."""
 WINDOW: Final = 0.1
 """Seconds that lateness is looked back at."""
 _LEAST: Final = 3
@@ -49,3 +52,24 @@ class LoopLag:
         if waited < self._standing and now <= self._stands_until:
             return self._standing
         return waited
+
+
+class LagProbe(Timed):
+    """A timer that tells by how much it came late."""
+
+    __slots__ = ("asked", "lag")
+
+    def __init__(self, lag: LoopLag) -> None:
+        super().__init__()
+        self.deadline_reason = "loop_lag"
+        self.lag: LoopLag = lag
+        self.asked: bool = False
+        """A request has come since it went off: an idle loop is not woken for this."""
+
+    def handle_timeout(self, now: float) -> None:
+        """Tell by how much it is late, and go on while requests come."""
+        if now < self.deadline:
+            return
+        self.lag.late(now - self.deadline, now)
+        self.deadline: float = now + PROBE_EVERY if self.asked else INFINITY
+        self.asked = False

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipebus.engine.admin import admin_pipeline
+from pipebus.engine.admin_routes import admin_pipeline
 from pipebus.errors import RegistrationError
 from pipebus.http.message import Request
 from pipebus.http.response import Response

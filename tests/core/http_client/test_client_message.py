@@ -135,3 +135,29 @@ def test_reprs_and_timings() -> None:
     assert repr(ClientRequest("GET", "http://a/")) == "<ClientRequest GET http://a/>"
     assert Timings(1.0, 2.0, 3.0, 4.0).total == 10.0
     assert Timings(1.0, 2.0, 3.0, 4.0, 5.0).total == 15.0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"body": b"hello"},
+        {"streams": True},
+        {"streams": True, "content_length": 5},
+        {"decode": False},
+        {"headers": {"accept-encoding": "br"}},
+    ],
+)
+def test_fields_are_added_to_a_request_that_stays_as_it_is(options: dict[str, Any]) -> None:
+    request = ClientRequest("PUT", "http://h/a?b", **options)
+    more = [(b"traceparent", b"00-1"), (b"baggage", b"a=1")]
+    other = request.passing_on(more)
+    head = request.head.removesuffix(b"\r\n")
+    assert sorted(other.head.split(b"\r\n")) == sorted(
+        [*head.split(b"\r\n"), b"traceparent: 00-1", b"baggage: a=1", b""]
+    )
+    framings = {(one.framing.kind, one.framing.length) for one in (request, other)}
+    assert len(framings) == 1
+    assert (other.decode, other.body) == (request.decode, request.body)
+    assert other.passing_on(more) is other
+    assert request.passing_on([]) is request
