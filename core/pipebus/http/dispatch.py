@@ -97,10 +97,13 @@ class Dispatch(Express):
 
     def proxied(self, session: Session, client: Address, now: float) -> None:
         """Note whom a PROXY protocol header names as the peer, before any other byte."""
-        if self._gate is not None:
-            self._gate.disconnect(session)
+        gate = self._gate
+        if gate is not None:
+            gate.disconnect(session)
+            if session.refused == "max_connections_per_client":
+                session.refused = ""  # that was the proxy's count
         session.peer = session.client = client
-        if self._gate is not None and not session.refused and not self._gate.connect(session):
+        if gate is not None and not session.refused and not gate.connect(session):
             session.refused = "max_connections_per_client"
 
     def receive_data(self, session: Session, data: bytes, now: float) -> None:

@@ -54,6 +54,34 @@ def test_far_too_many_are_closed_unheard() -> None:
     assert world.connect().is_open()
 
 
+def test_connections_behind_a_load_balancer_are_their_clients() -> None:
+    world, _ = served(max_connections_per_client=2, max_connections=6)
+    balancer = [world.connect(("192.0.2.9", port)) for port in range(4)]  # their header is to come
+    for peer, host in zip(balancer, (7, 7, 8, 7), strict=True):
+        world.dispatch.proxied(peer.session, (f"203.0.113.{host}", 1), world.now)
+        peer.send(GET)
+        if world.started:
+            world.reply()
+    assert [peer.statuses for peer in balancer] == [[200], [200], [200], [503]]
+    over = world.connect(("192.0.2.9", 4))
+    one_more = world.connect(("192.0.2.9", 5))
+    assert over.session.refused == ""
+    assert one_more.session.refused == "max_connections"
+    for peer in (over, one_more):
+        world.dispatch.proxied(peer.session, ("203.0.113.8", 1), world.now)
+    over.send(GET)
+    world.reply()
+    assert over.statuses == [200]
+    one_more.send(GET)
+    assert one_more.statuses == [503]  # whoever it is: there are too many in all
+    for peer in [*world.peers.values()]:
+        peer.reset()
+    world.assert_nothing_left()
+    assert world.gate is not None
+    assert world.gate.connections is not None
+    assert world.gate.connections.keys == 0
+
+
 # --- half-close and disconnect -----------------------------------------------------------------
 
 
