@@ -10,6 +10,7 @@ from pipebus.engine.actions import Cancel, OutgoingBody, Report, Run
 from pipebus.engine.calls import Outbox, RoomCall
 from pipebus.engine.handler_spans import end_span, start_span
 from pipebus.engine.invocation import OPEN, Invocation
+from pipebus.engine.responder_breakers import judge
 from pipebus.errors import LocalProtocolError, StreamInterrupted
 from pipebus.http.dispatch import Dispatch
 from pipebus.http.problem import answer_for_error
@@ -199,6 +200,9 @@ class Handlers:
                 self._report(invocation, exchange.error)
             return None
         invocation.state = "streaming"
+        if exchange.ticket:
+            # Here and not at the end: a stream may have none, and a probe waits for it.
+            judge(exchange, response.status < 500, now)
         self._release(invocation, now)
         return OutgoingBody(invocation, response.stream_body)
 

@@ -38,11 +38,16 @@ class ResponderBreakers:
     @staticmethod
     def ended(exchange: Exchange, now: float) -> None:
         """Tell a group's breaker how an exchange ended that has a ticket of it."""
-        group = exchange.group
-        assert group is not None
-        assert group.breaker is not None
-        group.breaker.record(exchange.ticket, _went_well(exchange), now)
-        exchange.ticket = 0
+        judge(exchange, _went_well(exchange), now)
+
+
+def judge(exchange: Exchange, ok: bool | None, now: float) -> None:
+    """Tell a group's breaker, once, what an exchange that has a ticket of it says of the group."""
+    group = exchange.group
+    assert group is not None
+    assert group.breaker is not None
+    ticket, exchange.ticket = exchange.ticket, 0
+    group.breaker.record(ticket, ok, now)
 
 
 def _went_well(exchange: Exchange) -> bool | None:

@@ -1,6 +1,6 @@
 """A route or responder that fails is not asked for a while."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 
@@ -120,6 +120,32 @@ def test_a_full_queue_is_no_failure_and_gives_the_probe_back() -> None:
         assert breaker.state == "closed"
         app.advance(25.0)
         assert [call.response.status for call in busy] == [200, 200]
+
+
+@pytest.mark.parametrize(("status", "state"), [(200, "closed"), (503, "open")])
+def test_a_stream_is_judged_by_its_head(status: int, state: str) -> None:
+    program = Program()
+    pipeline = program.pipeline
+
+    @pipeline.route("GET /feed", breaker=POLICY)
+    async def feed(request: Request, ctx: Context) -> Response:
+        async def events() -> AsyncIterator[bytes]:
+            yield b"one"
+            await ctx.sleep(3_600)
+
+        return Response.stream(events(), status=status) if program.asked else fails()
+
+    with Simulation(pipeline) as app:
+        for _ in range(3):
+            app.get("/feed")
+        app.advance(5.0)
+        program.asked = 1
+        probe = app.start("GET", "/feed")
+        assert not probe.done
+        [breaker] = [one for one in app.engine.breakers.all if one.name == "GET /feed"]
+        assert breaker.state == state  # long before the stream's end
+        probe.cancel()
+        assert (breaker.state, breaker.failures) == (state, 0)
 
 
 def test_a_topics_responder() -> None:
