@@ -99,8 +99,7 @@ class Outgoing:
         trace = None if origin is None else origin.trace
         if self._tracing is not None:
             call.span = start_client_span(self._tracing, request, trace, now)
-            if call.span is not None:
-                trace = call.span.context
+            trace = self._tracing.unrecorded(trace) if call.span is None else call.span.context
         if trace is not None:
             request = request.passing_on(trace.fields())
         if not on_bus:

@@ -5,7 +5,7 @@ from typing import Final
 
 from pipebus.bus.bus import Bus
 from pipebus.http.annotations import REQUEST_ID, Annotations
-from pipebus.http.answers import BUFFERED_WAIT, Answers
+from pipebus.http.answers import BUFFERED_WAIT
 from pipebus.http.drain import Drain
 from pipebus.http.events import HTTP_REQUEST
 from pipebus.http.gate import Gate
@@ -34,6 +34,7 @@ from pipebus.http.session import (
     Session,
 )
 from pipebus.http.spans import start_server_span
+from pipebus.http.stream_answers import StreamAnswers
 from pipebus.http.wire import RequestHead
 from pipebus.limits import INFINITY, Limits
 from pipebus.resilience.admission import Admission
@@ -46,7 +47,7 @@ _REQUEST_ID: Final = re.compile(rb"[\x21-\x7e]{1,128}")
 """What is taken over: what a log line, a field and a problem's `instance` can hold."""
 
 
-class Intake(Answers):
+class Intake(StreamAnswers):
     """Reads requests from the sessions' connections and opens their exchanges.
 
     A part of `Dispatch`, which has the inputs of the driver; see there.
@@ -228,8 +229,9 @@ class Intake(Answers):
         trace = context_of(request.headers.raw)
         if self._tracing is not None:
             session.span = start_server_span(self._tracing, session, trace)
-            if session.span is not None:
-                trace = session.span.context
+            trace = (
+                self._tracing.unrecorded(trace) if session.span is None else session.span.context
+            )
         exchange = self._bus.open(
             HTTP_REQUEST,
             request,

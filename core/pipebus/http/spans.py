@@ -2,6 +2,7 @@
 
 from pipebus.http.client_call import ClientCall
 from pipebus.http.client_request import ClientRequest
+from pipebus.http.message import split_target
 from pipebus.http.session import Session
 from pipebus.telemetry.http_metrics import METHODS, OTHER
 from pipebus.telemetry.stages import measure
@@ -16,7 +17,7 @@ def start_server_span(
     """Begin the span of a request, at its head."""
     method = _label(session.method)
     route = session.route
-    path, _, query = session.target.partition("?")
+    path, query = split_target(session.target)
     attributes: dict[str, str | int | float | bool] = {
         "http.request.method": method,
         "url.scheme": "https" if session.tls else "http",

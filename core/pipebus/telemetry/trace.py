@@ -14,7 +14,7 @@ SpanKind = Literal["server", "client", "consumer"]
 Attributes = Mapping[str, str | int | float | bool]
 
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
-"""Section 3.2; a version's additions after these fields are not passed on."""
+"""Section 3.2. Of a later version what this one has is passed on, as this one (section 4.3)."""
 _LARGEST_STATE: Final = 4_096
 """The longest `tracestate` passed on: section 3.3.1.5 asks for 512 at least."""
 _LARGEST_BAGGAGE: Final = 8_192
@@ -108,7 +108,7 @@ def _well_formed(parent: str) -> str:
     rest = parent[found.end() :]
     if rest and (parent.startswith("00") or not rest.startswith("-")):
         return ""
-    return found.group()
+    return f"00{found.group()[2:]}"
 
 
 class Span(Protocol):
@@ -163,3 +163,18 @@ class Tracing:
         elif self._random() >= self._ratio:
             return None
         return self._tracer.start(kind, name, parent, now, attributes)
+
+    def unrecorded(self, parent: TraceContext | None) -> TraceContext:
+        """Return what work is part of that `start` made no span of.
+
+        It has to be told to all that follows, for a decision is one for the whole trace: where
+        nobody has begun one, it is begun here, and says that it is not recorded.
+        """
+        if parent is not None and parent.traceparent:
+            return parent
+        begun = f"00-{self._draw():016x}{self._draw():016x}-{self._draw():016x}-00"
+        return TraceContext(begun, baggage="" if parent is None else parent.baggage)
+
+    def _draw(self) -> int:
+        """Return a number of 1 to 2**64 - 1: an id may not be all zeros (section 3.2.2)."""
+        return int(self._random() * (1 << 64)) | 1

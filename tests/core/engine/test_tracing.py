@@ -10,7 +10,7 @@ from pipebus.http.message import Request, RequestInfo
 from pipebus.http.response import Response
 from pipebus.pipeline.context import Context, InlineContext
 from pipebus.pipeline.declare import Pipeline
-from pipebus.telemetry.trace import Attributes, SpanKind, TraceContext, Tracing
+from pipebus.telemetry.trace import Attributes, SpanKind, TraceContext, Tracing, received
 from pipebus.testing import Simulation
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -174,8 +174,33 @@ def test_what_is_not_sampled_is_passed_on_and_not_recorded() -> None:
         app.serve(new_stock(seen), "stock")
         app.post("/orders/9", headers={"traceparent": not_sampled})
         app.post("/orders/9")
+        app.post("/orders/9", headers={"baggage": "user=7"})
     assert recorder.spans == []
-    assert [request.headers.get("traceparent") for request in seen] == [not_sampled, None]
+    given, *begun = [request.headers["traceparent"] for request in seen]
+    assert given == not_sampled
+    assert all(received(one, "", "") == TraceContext(one) for one in begun)
+    assert all(one.endswith("-00") for one in begun)
+    assert seen[-1].headers["baggage"] == "user=7"
+
+
+def test_what_is_not_recorded_is_not_recorded_in_part() -> None:
+    recorder = Recorder()
+    drawn = itertools.chain([0.5], itertools.repeat(0.0))
+    with Simulation(new_pipeline(), tracing=Tracing(recorder, 0.1, lambda: next(drawn))) as app:
+        app.serve(new_stock([]), "stock")
+        app.post("/orders/9")
+        assert recorder.spans == []
+        app.post("/orders/9")
+        assert len(recorder.tree()) == 4
+
+
+def test_of_an_absolute_target_the_path_is_recorded() -> None:
+    recorder, tracing = recording()
+    with Simulation(new_pipeline(), tracing=tracing) as app:
+        end = app.dial()
+        app.send(end, b"POST http://x/orders/9?a=b HTTP/1.1\r\nHost: x\r\n\r\n")
+    attributes = recorder.spans[0].attributes
+    assert (attributes["url.path"], attributes["url.query"]) == ("/orders/9", "a=b")
 
 
 def test_a_field_of_the_callers_own_goes_first() -> None:

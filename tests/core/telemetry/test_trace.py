@@ -30,6 +30,8 @@ NOT_SAMPLED = f"00-{TRACE}-b7ad6b7169203331-00"
         ([(b"tracestate", b"a=1")], None),
         ([(b"traceparent", b"bad"), (b"tracestate", b"a=1")], None),
         ([(b"traceparent", PARENT.encode())] * 2, None),
+        ([(b"traceparent", f"cc{PARENT[2:]}-more".encode())], TraceContext(PARENT)),
+        ([(b"traceparent", f"{PARENT}-more".encode())], None),
         ([(b"baggage", b"user=7"), (b"baggage", b"k=v")], TraceContext(baggage="user=7,k=v")),
         (
             [(b"traceparent", PARENT.encode()), (b"baggage", b"x" * 8_193)],
