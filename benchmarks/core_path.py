@@ -10,6 +10,7 @@ disturbed least.
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from pipebus.bus.bus import Bus
 from pipebus.bus.exchange import Exchange
@@ -28,6 +29,7 @@ from pipebus.http.wire_h11 import H11Codec
 from pipebus.http.wire_llhttp import LlhttpCodec
 from pipebus.limits import ClientLimits, Limits, Timeouts
 from pipebus.pipeline.declare import Pipeline
+from pipebus.resilience.rate_limit import RateLimit
 from pipebus.timers import TimerQueue
 from pipebus.wall_clock import WallClock
 
@@ -148,15 +150,15 @@ async def echo_later(request: Request) -> Response:
     raise AssertionError("the benchmark completes it by hand")
 
 
-def engine_path(codec: WireCodec, *, inline: bool) -> Operation:
-    """The whole engine, bytes to bytes, with an echo handler.
+def engine_path(codec: WireCodec, *, inline: bool, **options: Any) -> Operation:
+    """The whole engine, bytes to bytes, with an echo handler; `options` are the engine's.
 
     Inline: the handler is called in the pump. Else as a task: it is begun in the pump and completed
     after it, as a binding's task does.
     """
     pipeline: Pipeline[None] = Pipeline()
     pipeline.route("/{rest...}")(echo if inline else echo_later)
-    engine = Engine(pipeline, wire=codec, id_prefix="x", now=0.0)
+    engine = Engine(pipeline, wire=codec, id_prefix="x", now=0.0, **options)
     engine.start(None, 0.0)
     link = engine.accepted(client=("127.0.0.1", 1), tls=False, token=None, now=0.0)
     tasks: list[Invocation] = []
@@ -185,6 +187,18 @@ def engine_path(codec: WireCodec, *, inline: bool) -> Operation:
             pump(now)
 
     return run
+
+
+def operated() -> dict[str, Any]:
+    """Return the options of an engine with all that an operator may ask for, but for spans."""
+    limits = Limits(max_in_flight_per_client=100, max_connections_per_client=100, max_loop_lag=1.0)
+    return {
+        "limits": limits,
+        "rate_limit": RateLimit(1e6),
+        "trusted_proxies": ["10.0.0.0/8"],
+        "request_id": True,
+        "server_timing": True,
+    }
 
 
 def client_cycle(codec: WireCodec) -> Operation:

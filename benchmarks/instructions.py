@@ -34,6 +34,9 @@ STARTS_WITHIN: Final = 60.0
 CORE: Final = {
     "core: engine, def": lambda: core_path.engine_path(core_path.NoCodec(), inline=True),
     "core: engine, async def": lambda: core_path.engine_path(core_path.NoCodec(), inline=False),
+    "core: engine, def, operated": lambda: core_path.engine_path(
+        core_path.NoCodec(), inline=True, **core_path.operated()
+    ),
     "core: client call": lambda: core_path.client_cycle(core_path.NoCodec()),
     "core: request and reply": core_path.request_and_reply,
 }
