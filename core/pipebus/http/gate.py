@@ -1,6 +1,7 @@
 """What is asked of a request before it is dispatched: whose it is, and whether it may come in."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from math import ceil
 from typing import Final
 
@@ -28,6 +29,9 @@ class Refusal:
 
 
 _LATE: Final = Refusal("loop_lag")
+
+LONGEST_KEY: Final = 128
+"""Letters of a key that is remembered as it is; of a longer one it is the digest."""
 
 
 class Gate:
@@ -152,8 +156,11 @@ class Gate:
         except Exception:  # noqa: BLE001 (the program's: counted, and the default holds)
             self.key_errors += 1
             return None
-        if key is None or isinstance(key, str):
-            return key
+        if key is None:
+            return None
+        if isinstance(key, str):
+            # Most are made of a field, and the table of keys is bounded by their number.
+            return key if len(key) <= LONGEST_KEY else _digest(key)
         self.key_errors += 1
         return None
 
@@ -181,3 +188,7 @@ def new_gate(
 
 def _counts(limit: int | None) -> ClientCounts | None:
     return None if limit is None else ClientCounts(limit)
+
+
+def _digest(key: str) -> str:
+    return sha256(key.encode("utf-8", "surrogatepass")).hexdigest()

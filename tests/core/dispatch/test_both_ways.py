@@ -81,6 +81,7 @@ rooms = st.fixed_dictionaries(
         "rate_limit": st.sampled_from([RateLimit(0.5, 1), RateLimit(1.0, 5)]),
         "trusted_proxies": st.just(["192.0.2.0/24"]),
         "max_in_flight_per_client": st.just(1),
+        "max_connections_per_client": st.just(2),
         "observed": st.just(True),
     },
 )

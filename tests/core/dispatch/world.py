@@ -357,6 +357,10 @@ class World:
         assert self.admission.bodies.waiting == 0
         assert self.dispatch.sessions == {}
         assert len(self.timers) == 0
+        assert all(span.ended is not None for span in self.spans)
+        if self.gate is not None:
+            for counts in (self.gate.connections, self.gate.in_flight):
+                assert counts is None or counts.keys == 0
 
 
 async def chunks() -> AsyncIterator[bytes]:

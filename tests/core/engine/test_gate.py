@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from pipebus.http.gate import LONGEST_KEY
 from pipebus.http.message import Address, Request, RequestInfo
 from pipebus.http.response import Response
 from pipebus.limits import Limits
@@ -115,6 +116,19 @@ def test_a_key_of_the_programs_own(
         gate = app.engine.gate
         assert gate is not None
         assert gate.key_errors == errors
+
+
+def test_a_long_key_is_told_from_others_and_not_remembered_whole() -> None:
+    with Simulation(new_pipeline(), rate_limit=RateLimit(1.0, 1, by_token)) as app:
+        found = [
+            app.get("/free", headers={"authorization": "x" * 5_000 + end}).status
+            for end in ("a", "b", "a")
+        ]
+        assert found == [200, 200, 429]
+        gate = app.engine.gate
+        assert gate is not None
+        assert gate.limiter is not None
+        assert max(map(len, gate.limiter._names)) <= LONGEST_KEY
 
 
 # --- whose it is -------------------------------------------------------------------------------
