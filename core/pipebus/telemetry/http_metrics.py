@@ -21,16 +21,16 @@ SERVER_SERIES: Final = 2_000
 """Series of a server. Programs answer a dozen statuses; one that answers hundreds must not make
 every scrape megabytes large."""
 
-DURATION_BOUNDS: Final = (
+DURATION_BOUNDS: Final[tuple[float, ...]] = (
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 )  # fmt: skip
 """Seconds, as OpenTelemetry's conventions advise for `http.server.request.duration`."""
-STAGE_BOUNDS: Final = (
+STAGE_BOUNDS: Final[tuple[float, ...]] = (
     1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3,
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 )  # fmt: skip
 """Seconds, from a microsecond on: most stages of most requests are shorter than a millisecond."""
-SIZE_BOUNDS: Final = (
+SIZE_BOUNDS: Final[tuple[float, ...]] = (
     0.0, 256.0, 1_024.0, 4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0,
     16_777_216.0, 67_108_864.0,
 )  # fmt: skip
