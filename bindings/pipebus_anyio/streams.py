@@ -16,7 +16,7 @@ from pipebus_anyio.introduction import NO_PROXY_HEADER, PrefixedTransport
 from pipebus_anyio.network import Listener, Network, Open
 from pipebus_anyio.runtime import Runtime, Task
 from pipebus_anyio.tls import TlsTransport
-from pipebus_anyio.transport import LOST, Transport
+from pipebus_anyio.transport import EOF, LOST, Transport
 
 if TYPE_CHECKING:
     from pipebus_anyio.host import Host
@@ -109,9 +109,10 @@ class StreamsDriver:
                     rest = header.receive(await transport.receive())
             except BaseException as error:
                 await transport.aclose()
-                if not isinstance(error, ProxyProtocolError):
+                if isinstance(error, ProxyProtocolError):
+                    self._say_unproxied(link.peer, error)
+                elif not isinstance(error, EOF):
                     raise
-                self._say_unproxied(link.peer, error)
                 raise ConnectionAbortedError(str(error)) from error
             if header.address is not None:
                 self._engine.proxied(link, header.address, self._host.now())

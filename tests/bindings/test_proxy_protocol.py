@@ -116,6 +116,21 @@ async def test_who_does_not_say_it_is_cut_and_the_log_says_so_once(
     assert line.startswith("no PROXY protocol header from ('127.0.0.1'")
 
 
+@pytest.mark.parametrize("said", [b"", HEADER[:10]])
+async def test_who_goes_without_having_said_it_is_no_news(
+    stack: Stack, caplog: pytest.LogCaptureFixture, said: bytes
+) -> None:
+    """As a load balancer does that only looks whether the port is open."""
+    async with stack.serve(new_pipeline(), proxy_protocol=True) as server:
+        async with peer(server.addresses[0]) as one:
+            if said:
+                await one.send(said)
+            await one.end()
+            assert await cut(one) == b""
+        assert not server.engine.dispatch.sessions
+    assert caplog.records == []
+
+
 async def test_who_says_nothing_is_cut_at_the_heads_time(stack: Stack) -> None:
     limits = Limits(head_timeout=0.05)
     async with stack.serve(new_pipeline(), proxy_protocol=True, limits=limits) as server:
