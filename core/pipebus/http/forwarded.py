@@ -6,7 +6,7 @@ names a proxy that is trusted.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -21,6 +21,10 @@ _MEMO: Final = 4_096
 """Addresses, and field lines of each kind, that are not taken apart again."""
 _SHORT: Final = 100
 """Bytes of a field line that may be one of them."""
+
+_MOST: Final = 100
+"""Proxies in a row, and commas in an element. A field has room for thousands, each of which costs as
+much as the rest of a small request."""
 
 _LONGEST: Final = 53
 """Letters of an IPv6 address that ends in an IPv4 one, with its brackets and a port."""
@@ -142,7 +146,7 @@ class TrustedProxies:
         self,
         lines: list[bytes],
         known: dict[bytes, tuple[str, int] | None],
-        nodes_of: Callable[[list[bytes]], list[str]],
+        nodes_of: Callable[[list[bytes]], Iterator[str]],
     ) -> tuple[str, int] | None:
         """Return whom the field lines name, None for the peer; one client asks many a time."""
         line = lines[0]
@@ -155,12 +159,12 @@ class TrustedProxies:
         known[line] = found = self._walk(nodes_of(lines))
         return found
 
-    def _walk(self, nodes: list[str]) -> tuple[str, int] | None:
-        """Go along the nodes, the last to be added first."""
+    def _walk(self, nodes: Iterator[str]) -> tuple[str, int] | None:
+        """Go along the nodes, the last to be added first, and no further than is needed."""
         client: tuple[str, int] | None = None
-        for node in nodes:
+        for passed, node in enumerate(nodes):
             found = self._look_at(node)
-            if found is None:
+            if found is None or passed == _MOST:
                 return None
             host, port, trusted = found
             client = (host, port)
@@ -200,25 +204,21 @@ class TrustedProxies:
         return str(address), port, trusted
 
 
-def _addresses(lines: list[bytes]) -> list[str]:
-    """Return what the field lines list, from the right; empty ones are none (RFC 9110, 5.6.1.2)."""
-    nodes: list[str] = []
+def _addresses(lines: list[bytes]) -> Iterator[str]:
+    """Yield what the field lines list, from the right; empty ones are none (RFC 9110, 5.6.1.2)."""
     for line in reversed(lines):
-        nodes += [
-            node
-            for part in reversed(line.decode("latin-1").split(","))
-            if (node := part.strip(" \t"))
-        ]
-    return nodes
+        for part in reversed(line.decode("latin-1").split(",")):
+            node = part.strip(" \t")
+            if node:
+                yield node
 
 
-def _elements(lines: list[bytes]) -> list[str]:
-    """Return the node of each `for`, from the right; `unknown` for an element without a right one.
+def _elements(lines: list[bytes]) -> Iterator[str]:
+    """Yield the node of each `for`, from the right; `unknown` for an element without a right one.
 
     A comma in a quoted string is none. Quotes are paired from the right, and no further than the
     line goes: one that somebody left open further left cannot swallow what a proxy has added.
     """
-    found: list[str] = []
     for line in reversed(lines):
         pieces: list[str] = []
         is_open = False
@@ -227,19 +227,20 @@ def _elements(lines: list[bytes]) -> list[str]:
             if _quotes(part).count('"') % 2:
                 is_open = not is_open
             if not is_open:
-                _add_node(found, ",".join(reversed(pieces)))
+                element = ",".join(reversed(pieces))
                 pieces = []
+                if element.strip(" \t"):
+                    yield _node_of(element)
+            elif len(pieces) == _MOST:
+                break
         if pieces:
-            found.append("unknown")
-    return found
+            yield "unknown"
 
 
-def _add_node(found: list[str], element: str) -> None:
-    if not element.strip(" \t"):
-        return
+def _node_of(element: str) -> str:
     nodes = []
     if _is_element(element) is not None:
         for name, quoted, token in _pairs(element):
             if name.lower() == "for":
                 nodes.append(token or _unescape(r"\1", quoted))
-    found.append(nodes[0] if len(nodes) == 1 else "unknown")
+    return nodes[0] if len(nodes) == 1 else "unknown"

@@ -249,3 +249,26 @@ def test_the_table_has_each_case_once() -> None:
     for table in (X_FORWARDED_FOR, FORWARDED):
         values = sorted(str(value) for value, _ in table)
         assert all(one != other for one, other in pairwise(values))
+
+
+@pytest.mark.parametrize("name", [b"x-forwarded-for", b"forwarded"])
+def test_a_long_list_is_read_as_far_as_it_is_needed(name: bytes) -> None:
+    before = b"for=" if name == b"forwarded" else b""
+    proxies = TrustedProxies(["10.0.0.0/8"])
+
+    def client(*nodes: bytes) -> Address:
+        line = b",".join(before + node for node in nodes)
+        return proxies.client_address(PEER, [(name, line)])
+
+    others = [b"10.%d.%d.1" % divmod(number, 256) for number in range(2_000)]
+    assert client(*others, b"192.0.2.1", b"10.0.0.2") == ("192.0.2.1", 0)
+    assert proxies.remembered < 10  # nobody has looked at the two thousand
+    assert client(b"192.0.2.1", *others[:99]) == ("192.0.2.1", 0)
+    assert client(b"192.0.2.1", *others[:101]) == PEER  # nobody has a hundred proxies
+
+
+def test_an_element_with_too_many_commas_is_none() -> None:
+    proxies = TrustedProxies(["10.0.0.0/8"])
+    for commas, found in ((99, ("192.0.2.1", 0)), (100, PEER), (60_000, PEER)):
+        line = b'for=192.0.2.1;by="' + b"," * commas + b'"'
+        assert proxies.client_address(PEER, [(b"forwarded", line)]) == found
