@@ -3,7 +3,8 @@
 import re
 from collections.abc import Sequence
 from functools import partial
-from typing import Final
+from pathlib import Path
+from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError
@@ -123,3 +124,27 @@ def demo(
         What takes message heads apart.
     """
     return run_demo(runtime, requests, driver=driver, wire=wire)
+
+
+@app.command
+def report(
+    run_file: Path,
+    /,
+    *,
+    against: Path | None = None,
+    output: Annotated[Path | None, Parameter(alias="-o")] = None,
+) -> None:
+    """Write what a run of `pipebus bench` shows: figures, charts, and what stands out.
+
+    Parameters
+    ----------
+    run_file
+        What `pipebus bench --json` left.
+    against
+        Another run to compare with: older, or of another server.
+    output
+        A page (.html) or Markdown (.md); Markdown on standard output by default.
+    """
+    from pipebus_cli.report.command import report as write_report  # nobody else pays for it
+
+    write_report(run_file, against, output)

@@ -1,0 +1,1 @@
+"""`pipebus report`: a performance analysis of a run of `pipebus bench`, from its RUN.json alone."""
