@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import Group, Parameter
+from cyclopts.token import Token
 
 from pipebus.http.forwarded import TrustedProxies
 from pipebus.limits import Limits
@@ -37,8 +38,19 @@ def _installed(_: object, wire: str) -> None:
     Options(wire=wire).new_wire()
 
 
+def _number(_: object, tokens: Sequence[Token]) -> float:
+    """Read a number that is no duration: two a minute is not `2m`."""
+    text = tokens[0].value
+    try:
+        return float(text)
+    except ValueError:
+        msg = f"{text!r} is no number"
+        raise ValueError(msg) from None
+
+
 _MOST_PORT: Final = 65_535
 WireOption = Annotated[Wire, Parameter(validator=_installed)]
+NumberOption = Annotated[float, Parameter(converter=_number)]
 
 
 @Parameter(name="*")
@@ -74,7 +86,7 @@ class ServingOptions:
     With --workers each has its own port: this one and those after it."""
     health_routes: bool = False
     """Serve /livez and /readyz beside the pipeline's routes, too."""
-    rate_limit: float | None = None
+    rate_limit: NumberOption | None = None
     """Requests a second that each client may send; beyond: 429."""
     rate_burst: int | None = None
     """Requests that it may send at once; by default as many as in a second."""
@@ -89,7 +101,7 @@ class ServingOptions:
     """Put a Server-Timing into every response."""
     tracing: bool = False
     """Record spans by OpenTelemetry's global tracer provider, which the program sets up."""
-    trace_ratio: float = 1.0
+    trace_ratio: NumberOption = 1.0
     """Of requests without a trace context, the part that is recorded."""
     access_log: bool = False
     """Log each request at its end."""
@@ -146,7 +158,8 @@ def serve_options(options: ServingOptions, limits: Limits, bind: Sequence[BindTo
     Likewise for an address of the admin listener, a network or a rate that is none.
     """
     with _said_of("--admin"):
-        parse_bind(options.admin or [])
+        if options.admin is not None:
+            parse_bind(options.admin)
     with _said_of("--trusted-proxy"):
         TrustedProxies(options.trusted_proxy)
     return ServeOptions(

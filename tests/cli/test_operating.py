@@ -148,6 +148,9 @@ def test_what_does_not_go_together_is_said_in_a_line(app: Path) -> None:
             *serve, "--workers", "3", "--admin", ":65534",
         ],
         "--admin: expected host:port, unix:/path or fd:number, not 'x'": [*serve, "--admin", "x"],
+        "--admin: expected host:port, unix:/path or fd:number, not ''": [*serve, "--admin", ""],
+        "Invalid value for --rate-limit: '2m' is no number": [*serve, "--rate-limit", "2m"],
+        "Invalid value for --trace-ratio: '10s' is no number": [*serve, "--trace-ratio", "10s"],
     }  # fmt: skip
     results = run_many(list(cases.values()), cwd=app)
     for expected, (status, out, err) in zip(cases, results, strict=True):
