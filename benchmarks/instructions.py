@@ -66,11 +66,14 @@ def main() -> int:
     def there(name: str) -> bool:
         return name not in missing() and (setup.compiled is not None or COMPILED not in name)
 
+    # Else the first run would compile what the second finds compiled.
+    sources = (
+        environment.VENV / "lib",
+        *(ROOT / part for part in ("core", "bindings", "benchmarks")),
+    )
+    subprocess.run([setup.python, "-m", "compileall", "-qq", *sources], check=False)
     for name in filter(there, filter(picked, (*CORE, *(name + COMPILED for name in CORE)))):
         show(name, [count_core(name, setup, times) for times in (SHORT, LONG)])
-    # Else the first run would compile what the second finds compiled.
-    sources = (environment.VENV / "lib", *(ROOT / part for part in ("core", "bindings")))
-    subprocess.run([setup.python, "-m", "compileall", "-qq", *sources], check=False)
     for name in filter(there, filter(picked, SERVERS)):
         show(name, [count_server(name, setup, times) for times in (SHORT, LONG)])
     return 0
