@@ -35,7 +35,11 @@ class Tick(msgspec.Struct, frozen=True):
     p50_s: float | None
     p99_s: float | None
     server_rss_bytes: int | None = None
+    """At its end."""
     server_cpu_s: float | None = None
+    """During it."""
+    server_fds: int | None = None
+    """Open files, at its end."""
 
 
 class Check(msgspec.Struct, frozen=True):
