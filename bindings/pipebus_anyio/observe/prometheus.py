@@ -1,10 +1,10 @@
 """A server's metrics in a registry of prometheus-client (the extra `metrics`)."""
 
 from collections.abc import Iterator
+from typing import Protocol
 
 from pipebus.engine.metrics import METRICS
 from pipebus.telemetry.families import Family, HistogramSample
-from pipebus_anyio.server import Server
 
 try:
     from prometheus_client import Metric
@@ -14,6 +14,14 @@ except ImportError as _missing:
     raise ImportError(_msg, name=_missing.name) from _missing
 
 
+class HasMetrics(Protocol):
+    """A `Server`."""
+
+    def metrics(self) -> list[Family]:
+        """Read every metric, in the loop's thread; raises `RuntimeError` once that has ended."""
+        ...
+
+
 class PipebusCollector(Collector):
     """What `GET /metrics` of the admin listener tells, for a registry: `registry.register(...)`.
 
@@ -21,7 +29,7 @@ class PipebusCollector(Collector):
     waits for it. A server that has ended tells nothing, so that others in the registry go on.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: HasMetrics) -> None:
         self._server = server
 
     def describe(self) -> Iterator[Metric]:
