@@ -65,9 +65,9 @@ class Introduction:
             self._end()
         elif rest is not None:
             self.closed = True  # as far as this is concerned
-            if self._header.address is not None:
-                now = self._driver.host.now()
-                self._driver.engine.proxied(self.link, self._header.address, now)
+            named = self._header.address
+            client = self.link.peer if named is None else named
+            self._driver.engine.proxied(self.link, client, self._driver.host.now())
             self._introduced(self.sock, self.link, rest)
 
     def flush(self) -> None:

@@ -210,7 +210,7 @@ class SelectorDriver:
         try:
             link = self.engine.accepted(
                 client=peer_address(peer), tls=context is not None, token=connection,
-                now=self.host.now(),
+                now=self.host.now(), proxied=self._proxy_protocol,
             )  # fmt: skip
             connection.link = link
             if isinstance(connection, Introduction):

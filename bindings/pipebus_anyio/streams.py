@@ -85,8 +85,9 @@ class StreamsDriver:
         connection = Connection(host, self._engine, self._runtime)
         tls = self._server_tls
         connection.link = link = self._engine.accepted(
-            client=client, tls=tls is not None, token=connection, now=host.now()
-        )
+            client=client, tls=tls is not None, token=connection, now=host.now(),
+            proxied=self._proxy_protocol,
+        )  # fmt: skip
         if self._proxy_protocol:
             open_plain = self._open_introduced(open_plain, link)
         connection.accept(open_plain if tls is None else self._open_tls(open_plain, tls))
@@ -114,8 +115,9 @@ class StreamsDriver:
                 elif not isinstance(error, EOF):
                     raise
                 raise ConnectionAbortedError(str(error)) from error
-            if header.address is not None:
-                self._engine.proxied(link, header.address, self._host.now())
+            client = link.peer if header.address is None else header.address
+            self._engine.proxied(link, client, self._host.now())
+            self._host.pump()
             return PrefixedTransport(rest, transport) if rest else transport
 
         return open_introduced

@@ -52,7 +52,8 @@ class Limits:
     max_in_flight: int = 1_000
     """Requests dispatched and not yet answered (a stream counts to its end); beyond: 503."""
     max_connections_per_client: int | None = None
-    """Open connections of one address (IPv6: of one /64); one more is answered 503 and closed."""
+    """Open connections of one address (IPv6: of one /64); one more is answered 503 and closed, and
+    where as many again are refused already, closed unheard."""
     max_in_flight_per_client: int | None = None
     """Likewise requests, of the address behind trusted proxies; beyond: 503."""
     max_loop_lag: float | None = None

@@ -15,7 +15,7 @@ from pipebus.limits import Limits
 from pipebus.pipeline.declare import Pipeline
 from tests.bindings.certificates import certificates
 from tests.bindings.conftest import Stack
-from tests.bindings.peer import Peer, get, peer
+from tests.bindings.peer import Peer, get, peer, until
 
 pytestmark = pytest.mark.anyio
 
@@ -114,6 +114,35 @@ async def test_who_does_not_say_it_is_cut_and_the_log_says_so_once(
             assert not server.engine.dispatch.sessions
     [line] = [record.getMessage() for record in caplog.records]
     assert line.startswith("no PROXY protocol header from ('127.0.0.1'")
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_too_many_of_whom_it_names(stack: Stack, secure: bool) -> None:
+    limits = Limits(max_connections_per_client=1)
+    options = {"tls": certificates().server} if secure else {}
+    async with (
+        stack.serve(new_pipeline(), proxy_protocol=True, limits=limits, **options) as server,
+        peer(server.addresses[0]) as first,
+        peer(server.addresses[0]) as second,
+        peer(server.addresses[0]) as third,
+        peer(server.addresses[0]) as another,
+    ):
+        gate = server.engine.gate
+        assert gate is not None
+        counted, over = gate.connections, gate.over
+        assert counted is not None
+        assert over is not None
+        for one in (first, second):
+            await one.send(HEADER)
+        await until(lambda: over.keys == 1)
+        await third.send(HEADER)  # is closed unheard
+        assert await cut(third) == b""
+        await another.send(b"PROXY UNKNOWN\r\n")
+        await until(lambda: counted.keys == 2)
+        if not secure:
+            assert (await second.ask(get("/"))).status == 503
+            assert (await first.ask(get("/"))).status == 200
+            assert (await another.ask(get("/"))).status == 200
 
 
 @pytest.mark.parametrize("said", [b"", HEADER[:10]])

@@ -35,15 +35,21 @@ class Engine(Assembly):
 
     # --- connections ---------------------------------------------------------------------------
 
-    def accepted(self, *, client: Address, tls: bool, token: object, now: float) -> Session:
-        """Take a new connection, before its TLS handshake; `token` is the driver's own."""
-        session = self.dispatch.opened(client, tls, token, now)
+    def accepted(
+        self, *, client: Address, tls: bool, token: object, now: float, proxied: bool = False
+    ) -> Session:
+        """Take a new connection, before its TLS handshake; `token` is the driver's own.
+
+        `proxied`: a PROXY protocol header is to come, and `proxied` with what it says.
+        """
+        session = self.dispatch.opened(client, tls, token, now, proxied=proxied)
         self._settle(now)
         return session
 
     def proxied(self, session: Session, client: Address, now: float) -> None:
-        """Note whom a PROXY protocol header names, before any byte is received."""
+        """Note whom a PROXY protocol header names, the peer itself if nobody; before any byte."""
         self.dispatch.proxied(session, client, now)
+        self._settle(now)
 
     def receive_data(self, link: Link, data: bytes, now: float) -> None:
         """Take bytes from the peer (not empty)."""

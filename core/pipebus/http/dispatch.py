@@ -70,8 +70,13 @@ class Dispatch(Express):
 
     # --- inputs by the driver -----------------------------------------------------------------
 
-    def opened(self, client: Address, tls: bool, token: object, now: float) -> Session:
-        """Take a connection that was accepted at `now` (before any TLS handshake)."""
+    def opened(
+        self, client: Address, tls: bool, token: object, now: float, *, proxied: bool = False
+    ) -> Session:
+        """Take a connection that was accepted at `now` (before any TLS handshake).
+
+        `proxied`: whose it is comes by `proxied`, before all else.
+        """
         self.connections += 1
         conn = ServerConnection(self._limits, self._wire, self._clock, now)
         session = Session(
@@ -80,14 +85,12 @@ class Dispatch(Express):
         self.sessions[session.publisher.name] = session
         verdict = self._admission.connect()
         if verdict == "dropped":
-            session.state = ENDED
-            session.close_reason = "max_connections"
-            conn.abort(now)
+            self._drop(session, "max_connections", now)
         else:
             if verdict == "refused":
                 session.refused = "max_connections"
-            elif self._gate is not None and not self._gate.connect(session):
-                session.refused = "max_connections_per_client"
+            elif not proxied:
+                self._connect(session, now)
             if self._drain.state != "serving":
                 # It was in the backlog: a request that is on its way is served, and no second one.
                 conn.close_after_response()
@@ -96,15 +99,11 @@ class Dispatch(Express):
         return session
 
     def proxied(self, session: Session, client: Address, now: float) -> None:
-        """Note whom a PROXY protocol header names as the peer, before any other byte."""
-        gate = self._gate
-        if gate is not None:
-            gate.disconnect(session)
-            if session.refused == "max_connections_per_client":
-                session.refused = ""  # that was the proxy's count
+        """Note whom a PROXY protocol header names as the peer, or that it is who it seemed."""
         session.peer = session.client = client
-        if gate is not None and not session.refused and not gate.connect(session):
-            session.refused = "max_connections_per_client"
+        if not session.refused:
+            self._connect(session, now)
+            self.step(session, now)
 
     def receive_data(self, session: Session, data: bytes, now: float) -> None:
         """Take bytes from the peer."""
@@ -259,6 +258,18 @@ class Dispatch(Express):
         )
 
     # --- connections --------------------------------------------------------------------------
+
+    def _connect(self, session: Session, now: float) -> None:
+        """Have the gate look at a connection."""
+        if self._gate is not None and not self._gate.connect(session):
+            self._drop(session, session.refused, now)
+
+    @staticmethod
+    def _drop(session: Session, why: str, now: float) -> None:
+        """Close a connection unheard."""
+        session.state = ENDED
+        session.close_reason = why
+        session.conn.abort(now)
 
     def _let_go(self, session: Session) -> None:
         """Give up the place in `max_connections` of a session that is gone and has parked nothing."""

@@ -44,7 +44,7 @@ class Gate:
 
     __slots__ = (
         "_max_lag", "_probe", "_timers", "connections", "in_flight", "key_errors", "limited",
-        "limiter", "proxies", "shed",
+        "limiter", "over", "proxies", "shed",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +63,8 @@ class Gate:
         )
         """Of all requests together; a route may have one of its own beside it."""
         self.connections: ClientCounts | None = _counts(limits.max_connections_per_client)
+        self.over: ClientCounts | None = _counts(limits.max_connections_per_client)
+        """Those that are one too many."""
         self.in_flight: ClientCounts | None = _counts(limits.max_in_flight_per_client)
         self._timers = timers
         self._probe = None if limits.max_loop_lag is None else LagProbe(LoopLag())
@@ -87,25 +89,30 @@ class Gate:
     # --- connections ---------------------------------------------------------------------------
 
     def connect(self, session: Session) -> bool:
-        """Take note of who is connected, and count that; False if it has enough connections.
+        """Take note of who is connected, and count that; False: close it unheard.
 
-        A trusted proxy may have any number: it is not the client.
+        Of those that are too many of a client as many as it may have are heard and refused: more
+        would take the places of others, for as long as they say nothing. A trusted proxy may have
+        any number: it is not the client.
         """
         session.trusted = self.proxies is not None and self.proxies.trusts(session.peer)
         session.key = client_key(session.peer)
-        counts = self.connections
-        if counts is None or session.trusted:
+        counts, over = self.connections, self.over
+        if counts is None or over is None or session.trusted:
             return True
         if not counts.enter(session.key):
-            return False
+            session.refused = "max_connections_per_client"
+            if not over.enter(session.key):
+                return False
         session.counted = session.key
         return True
 
     def disconnect(self, session: Session) -> None:
         """Count a connection out."""
         if session.counted is not None:
-            assert self.connections is not None
-            self.connections.leave(session.counted)
+            counts = self.over if session.refused else self.connections
+            assert counts is not None
+            counts.leave(session.counted)
             session.counted = None
 
     # --- requests ------------------------------------------------------------------------------

@@ -56,15 +56,15 @@ def test_far_too_many_are_closed_unheard() -> None:
 
 def test_connections_behind_a_load_balancer_are_their_clients() -> None:
     world, _ = served(max_connections_per_client=2, max_connections=6)
-    balancer = [world.connect(("192.0.2.9", port)) for port in range(4)]  # their header is to come
+    balancer = [world.connect(("192.0.2.9", port), proxied=True) for port in range(4)]
     for peer, host in zip(balancer, (7, 7, 8, 7), strict=True):
         world.dispatch.proxied(peer.session, (f"203.0.113.{host}", 1), world.now)
         peer.send(GET)
         if world.started:
             world.reply()
     assert [peer.statuses for peer in balancer] == [[200], [200], [200], [503]]
-    over = world.connect(("192.0.2.9", 4))
-    one_more = world.connect(("192.0.2.9", 5))
+    over = world.connect(("192.0.2.9", 4), proxied=True)
+    one_more = world.connect(("192.0.2.9", 5), proxied=True)
     assert over.session.refused == ""
     assert one_more.session.refused == "max_connections"
     for peer in (over, one_more):
@@ -77,9 +77,25 @@ def test_connections_behind_a_load_balancer_are_their_clients() -> None:
     for peer in [*world.peers.values()]:
         peer.reset()
     world.assert_nothing_left()
-    assert world.gate is not None
-    assert world.gate.connections is not None
-    assert world.gate.connections.keys == 0
+
+
+def test_far_too_many_connections_of_a_client_are_closed_unheard() -> None:
+    world, first = served(max_connections_per_client=1, max_connections=10)
+    heard, unheard = world.connect(), world.connect()
+    assert (heard.is_open(), unheard.ended) == (True, "closed")
+    assert world.admission.connections == 2
+    assert world.connect(("192.0.2.2", 1)).session.refused == ""
+    late = world.connect(("192.0.2.9", 1), proxied=True)
+    world.dispatch.proxied(late.session, ("192.0.2.1", 2), world.now)
+    world.pump()
+    assert late.ended == "closed"
+    assert [e.data.reason for e in world.of("net.connection.close")] == [
+        "max_connections_per_client"
+    ] * 2
+    heard.send(GET)
+    assert heard.statuses == [503]
+    first.reset()  # one that was refused does not keep it from a place that is free
+    assert world.connect().session.refused == ""
 
 
 # --- half-close and disconnect -----------------------------------------------------------------

@@ -250,8 +250,10 @@ class World:
         self.routes.add(pattern, target)
         return target
 
-    def connect(self, client: tuple[str, int] = ("192.0.2.1", 4711)) -> Peer:
-        session = self.dispatch.opened(client, False, None, self.now)
+    def connect(
+        self, client: tuple[str, int] = ("192.0.2.1", 4711), *, proxied: bool = False
+    ) -> Peer:
+        session = self.dispatch.opened(client, False, None, self.now, proxied=proxied)
         peer = Peer(self, session)
         self.peers[session.publisher.name] = peer
         self.pump()
@@ -359,7 +361,7 @@ class World:
         assert len(self.timers) == 0
         assert all(span.ended is not None for span in self.spans)
         if self.gate is not None:
-            for counts in (self.gate.connections, self.gate.in_flight):
+            for counts in (self.gate.connections, self.gate.over, self.gate.in_flight):
                 assert counts is None or counts.keys == 0
 
 
