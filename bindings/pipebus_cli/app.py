@@ -12,6 +12,9 @@ from cyclopts.exceptions import CycloptsError
 from pipebus import __version__
 from pipebus.limits import Limits
 from pipebus_anyio.options import DriverName
+from pipebus_cli.bench.command import bench as run_bench
+from pipebus_cli.bench.options import BenchOptions
+from pipebus_cli.bench.scenarios import ScenarioName
 from pipebus_cli.call import CallOptions
 from pipebus_cli.call import call as call_url
 from pipebus_cli.demo.experiment import SEED_REQUESTS, Which
@@ -124,6 +127,25 @@ def demo(
         What takes message heads apart.
     """
     return run_demo(runtime, requests, driver=driver, wire=wire)
+
+
+@app.command
+def bench(
+    scenario: ScenarioName, url: str | None = None, /, *, options: BenchOptions | None = None
+) -> int:
+    """Load a server over HTTP/1.1, check each answer, and say what came of it.
+
+    The exit status is 1 if an answer was wrong, a check failed or a --fail-if holds.
+
+    Parameters
+    ----------
+    scenario
+        steady: each connection sends when it was answered. rate: by the clock, and latencies count
+        from when a request was due. burst: 1,000 in a second, then at once. clients: more and more.
+    url
+        http, https, or http+unix; by default an echo server that is started for it.
+    """
+    return run_bench(scenario, url, options or BenchOptions())
 
 
 @app.command

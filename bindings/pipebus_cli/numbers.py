@@ -10,8 +10,8 @@ from pipebus.limits import KIB
 
 _UNITS: Final = {"": 1, "k": KIB, "m": KIB**2, "g": KIB**3}
 _WHOLE: Final = re.compile(r"([+-]?[0-9]+)(?:([kmg])(?:i?b)?)?", re.IGNORECASE)
-_DURATION: Final = re.compile(r"([+-]?[0-9]*\.?[0-9]+)(ms|s|m)?", re.IGNORECASE)
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0}
+_DURATION: Final = re.compile(r"([+-]?[0-9]*\.?[0-9]+)(ms|s|m|h)?", re.IGNORECASE)
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def whole_number(text: str) -> int:
@@ -24,10 +24,10 @@ def whole_number(text: str) -> int:
 
 
 def duration(text: str) -> float:
-    """Read seconds: `30`, `1.5`, `30s`, `250ms`, `2m`."""
+    """Read seconds: `30`, `1.5`, `30s`, `250ms`, `2m`, `21.5h`."""
     found = _DURATION.fullmatch(text)
     if found is None:
-        msg = f"{text!r} is no duration (30, 1.5s, 250ms, 2m)"
+        msg = f"{text!r} is no duration (30, 1.5s, 250ms, 2m, 1h)"
         raise ValueError(msg)
     return float(found[1]) * _SECONDS[(found[2] or "s").lower()]
 

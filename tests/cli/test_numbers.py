@@ -33,13 +33,21 @@ def test_not_whole_numbers(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("30", 30.0), ("1.5", 1.5), (".5s", 0.5), ("250ms", 0.25), ("2m", 120.0), ("-1", -1.0)],
+    [
+        ("30", 30.0),
+        ("1.5", 1.5),
+        (".5s", 0.5),
+        ("250ms", 0.25),
+        ("2m", 120.0),
+        ("2h", 7200.0),
+        ("-1", -1.0),
+    ],
 )
 def test_durations(text: str, value: float) -> None:
     assert duration(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "s", "1h", "inf", "nan", "1e3"])
+@pytest.mark.parametrize("text", ["", "s", "1d", "inf", "nan", "1e3"])
 def test_not_durations(text: str) -> None:
     with pytest.raises(ValueError, match="no duration"):
         duration(text)

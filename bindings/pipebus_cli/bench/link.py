@@ -20,20 +20,29 @@ class Link:
     """A connection and the request that is under way on it."""
 
     __slots__ = (
-        "answered",
-        "due",
-        "failures",
-        "fd",
-        "number",
-        "reader",
-        "requests",
-        "retry_at",
-        "sent",
-        "sock",
-        "state",
-        "turn",
-        "unsent",
-    )
+        "answered", "due", "failures", "fd", "number", "reader", "requests", "retry_at", "sent", "sock",
+        "state", "turn", "unsent",
+    )  # fmt: skip
+
+    number: int
+    requests: list[tuple[bytes, bytes | None]]
+    reader: AnswerReader
+    state: int
+    turn: int
+    """Which of `requests` is next."""
+    sock: socket.socket | None
+    fd: int
+    due: float
+    """When the request under way should have been sent."""
+    sent: float
+    """When it was; while the connection is opened: when that began."""
+    retry_at: float
+    failures: int
+    """Since the last answer."""
+    answered: int
+    """Requests that were answered rightly, and count."""
+    unsent: memoryview | None
+    """What is left to send of the request under way."""
 
     def __init__(
         self, number: int, requests: list[tuple[bytes, bytes | None]], reader: AnswerReader
@@ -44,15 +53,14 @@ class Link:
         self.reader = reader
         self.state = WAITING
         self.turn = 0
-        self.sock: socket.socket | None = None
+        self.sock = None
         self.fd = -1
         self.due = 0.0
         self.sent = 0.0
-        """While it is opened: when that began."""
         self.retry_at = 0.0
         self.failures = 0
         self.answered = 0
-        self.unsent: memoryview | None = None
+        self.unsent = None
 
     def open(self, place: Place) -> None:
         """Begin to connect; raises `OSError`."""

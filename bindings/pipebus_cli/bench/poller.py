@@ -2,6 +2,7 @@
 
 import select
 import time
+from collections.abc import Callable
 from typing import Final
 
 _SPIN: Final = 0.0001
@@ -15,6 +16,12 @@ class EpollPoller:
 
     `poll` is epoll's own, to a millisecond.
     """
+
+    register: Callable[[int, int], None]
+    modify: Callable[[int, int], None]
+    unregister: Callable[[int], None]
+    poll: Callable[[float], list[tuple[int, int]]]
+    close: Callable[[], None]
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -43,6 +50,10 @@ class EpollPoller:
 class PollPoller:
     """By poll(), where there is no epoll."""
 
+    register: Callable[[int, int], None]
+    modify: Callable[[int, int], None]
+    unregister: Callable[[int], None]
+
     def __init__(self) -> None:
         self._poll = select.poll()
         self.register = self._poll.register
@@ -53,7 +64,9 @@ class PollPoller:
         """Return what is ready, after about `seconds` at the latest."""
         return self._poll.poll(int(seconds * 1000))
 
-    poll_finely = poll
+    def poll_finely(self, seconds: float) -> list[tuple[int, int]]:
+        """Do the same."""
+        return self.poll(seconds)
 
     def close(self) -> None:
         """Do nothing: there is no descriptor."""
