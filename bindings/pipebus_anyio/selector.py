@@ -12,6 +12,7 @@ from pipebus.engine.engine import Engine
 from pipebus.http.client import AbandonConnect, Connect, Resolve
 from pipebus.http.message import Address
 from pipebus.http.session import Session
+from pipebus.limits import INFINITY
 from pipebus_anyio.accepting import AcceptingSocket
 from pipebus_anyio.attempt import Attempt
 from pipebus_anyio.bind import Bind, open_listeners
@@ -132,6 +133,8 @@ class SelectorDriver:
                         self._failed(watched, error)
         finally:
             self._sweeping = False
+            if self._polled is not None:
+                self._polled(INFINITY)
             if self._stale:
                 self._close_stale()
 

@@ -10,12 +10,16 @@ from typing import Any
 import anyio
 import pytest
 
+from pipebus.http.message import Request
+from pipebus.http.response import Response
 from pipebus.limits import Limits
+from pipebus.pipeline.context import Context
+from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.server import Server
 from tests.bindings.app import App
 from tests.bindings.certificates import certificates
 from tests.bindings.conftest import DEFAULT_STACKS, Stack
-from tests.bindings.peer import Peer, get, post, until
+from tests.bindings.peer import Peer, get, peer, post, until
 from tests.bindings.quiet import (
     ENDING,
     Sluggish,
@@ -323,3 +327,26 @@ async def test_unix_sockets(stack: Stack, app: App, tmp_path: Path) -> None:
         await until(lambda: server.engine.admission.connections == 0)
     with pytest.raises(FileNotFoundError):
         mode()
+
+
+# --- how late the loop is ----------------------------------------------------------------------
+
+
+async def test_what_is_served_outside_of_a_sweep_has_not_waited_since_the_last(
+    stack: Stack,
+) -> None:
+    """The second request is here already; its turn comes when the first one's handler ends."""
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.route("GET /slow")
+    async def slow(request: Request, ctx: Context) -> Response:
+        await ctx.sleep(0.3)
+        return Response.text("at last")
+
+    async with (
+        stack.serve(pipeline, limits=Limits(max_loop_lag=0.1)) as server,
+        peer(server.addresses[0]) as one,
+    ):
+        await one.send(get("/slow") + get("/nothing"))
+        assert (await one.answer()).status == 200
+        assert (await one.answer()).status == 404

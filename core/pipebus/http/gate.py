@@ -82,7 +82,7 @@ class Gate:
         return self._probe is not None
 
     def polled(self, now: float) -> None:
-        """Note that the driver begins to serve the sockets that are ready."""
+        """Note that the driver begins to serve the sockets that are ready; infinity: it has ended."""
         if self._probe is not None:
             self._probe.lag.polled(now)
 

@@ -33,7 +33,11 @@ class LoopLag:
         self._stands_until = -INFINITY
 
     def polled(self, now: float) -> None:
-        """Note that the driver asks at `now` which sockets are ready."""
+        """Note that the driver asks at `now` which sockets are ready; infinity: it has served them.
+
+        What comes from elsewhere then, such as a request behind one that was answered only now,
+        waited for no socket's turn.
+        """
         self._polled = now
 
     def late(self, by: float, now: float) -> None:
