@@ -241,7 +241,7 @@ def _where(one: PhaseAnalysis, index: int) -> Html | None:
         key,
         figure(
             "The mean request, taken apart",
-            "Means, since only they add up. The server's share is enlarged below.",
+            "Means, since only they add up; those of the server include the warm-up.",
             charts.stages(f"stages-{index}", one.breakdown),
             table(tables.breakdown(one.breakdown), swatches=colours),
         ),

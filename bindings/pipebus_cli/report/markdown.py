@@ -26,7 +26,8 @@ def document(analysis: Analysis, findings: list[Finding], comparison: Comparison
     run = analysis.run
     parts = [
         f"# Performance: {text(run.scenario)}",
-        f"{text(run.target)}, {text(run.loop)} loop, {text(run.environment.started)}",
+        # A paragraph begins with a word of ours: the run's could be a list's sign.
+        f"Target\\: {text(run.target)}, {text(run.loop)} loop, {text(run.environment.started)}",
         f"**{text(tables.headline(analysis))}**",
         "## Findings",
         _findings(findings),

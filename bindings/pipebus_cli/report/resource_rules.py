@@ -119,20 +119,39 @@ def _between_thirds(ticks: list[Tick]) -> int:
 
 
 def descriptors(one: PhaseAnalysis, analysis: Analysis) -> Iterator[Finding]:
-    """Find files that stay open. Those of the load's own connections may."""
+    """Find files that stay open, from before to after or over the timeline."""
     use = one.phase.server
     if use is None:
         return
-    grown = use.fds_after - use.fds_before
-    allowed = (one.connections or 0) + FD_GROWTH
-    if grown > allowed:
+    grown, told = (
+        use.fds_after - use.fds_before,
+        f"{use.fds_before:,} before, {use.fds_after:,} after",
+    )
+    seen = [float(tick.server_fds) for tick in one.phase.timeline if tick.server_fds is not None]
+    if len(seen) >= DRIFT_TICKS:
+        # After it, the load's connections are closed, which would hide a leak.
+        first, _, last = thirds(seen)
+        if last - first > grown:
+            grown = round(last - first)
+            told = f"{first:,.0f} in the first third of the timeline, {last:,.0f} in the last"
+    if grown > FD_GROWTH:
         yield Finding(
             "fd-drift",
             "warning",
-            "The server has more files open than before",
-            f"{use.fds_before:,} before, {use.fds_after:,} after.",
-            f"{FD_GROWTH} more than before, besides the connections of the load",
+            "The server keeps files open",
+            f"{told}.",
+            f"more than {FD_GROWTH} more than before",
             "Something is not closed. `ls -l /proc/PID/fd` of the server names it.",
+            one.phase.name,
+        )
+    else:
+        yield Finding(
+            "fd-drift",
+            "good",
+            "The server closes what it opens",
+            f"{told} (files and sockets).",
+            f"more than {FD_GROWTH} more than before",
+            "",
             one.phase.name,
         )
 

@@ -53,8 +53,8 @@ def network(one: PhaseAnalysis, analysis: Analysis) -> Iterator[Finding]:
         f"{evidence}."
         + ("" if busy is None else f" The server's process used {share(busy, 1.0)} of one core."),
         f"{100 * OUTSIDE_SHARE:.0f} % of the time outside the server's stages, and no busy server",
-        "A faster handler would not be noticed. Look at the network, at waking up on a machine that"
-        " idles, and at the client.",
+        "A faster handler would not be noticed. Look at the network, at waking up and waiting for a core"
+        " on this machine, and at the client.",
         one.phase.name,
     )
 
