@@ -14,26 +14,24 @@ from pipebus.telemetry.trace import Span, TraceContext, Tracing
 def start_server_span(
     tracing: Tracing, session: Session, parent: TraceContext | None
 ) -> Span | None:
-    """Begin the span of a request, at its head."""
+    """Begin the span of a request that is dispatched, at its head."""
     method = _label(session.method)
     route = session.route
+    assert route is not None, "a request without one is refused before"
     path, query = split_target(session.target)
     attributes: dict[str, str | int | float | bool] = {
         "http.request.method": method,
         "url.scheme": "https" if session.tls else "http",
         "url.path": path,
+        "http.route": route.template,
     }
     if method == OTHER:
         attributes["http.request.method_original"] = session.method
     if query:
         attributes["url.query"] = query
-    if route is not None:
-        attributes["http.route"] = route.template
     _add_address(attributes, "client", session.client)
     _add_address(attributes, "network.peer", session.peer)
-    name = "HTTP" if method == OTHER else method
-    if route is not None:
-        name = f"{name} {route.template}"
+    name = f"{'HTTP' if method == OTHER else method} {route.template}"
     return tracing.start("server", name, parent, session.started, attributes)
 
 

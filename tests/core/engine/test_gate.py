@@ -85,6 +85,10 @@ def test_a_route_has_a_limit_of_its_own() -> None:
         app.send(end, b"GET /scarce HTTP/1.1\r\n")  # in pieces: the long way
         app.send(end, b"Host: x\r\n\r\n")
         assert end.received.startswith(b"HTTP/1.1 429 ")
+        app.advance(1.0)
+        app.send(end, b"GET /scarce HTTP/1.1\r\n")
+        app.send(end, b"Host: x\r\n\r\n")
+        assert b"HTTP/1.1 200 " in end.received
 
 
 def by_token(request: RequestInfo) -> str | None:
@@ -224,6 +228,22 @@ def test_a_clients_requests_in_flight() -> None:
     assert app.engine.admission.in_flight == 0
 
 
+def test_a_connection_is_of_whom_a_proxy_header_names() -> None:
+    with Simulation(new_pipeline(), limits=Limits(max_connections_per_client=1)) as app:
+        engine, now = app.engine, app.world.now
+        gate = engine.gate
+        assert gate is not None
+        assert gate.connections is not None
+        link = engine.accepted(client=("10.0.0.1", 1), tls=False, token=None, now=now, proxied=True)
+        assert gate.connections.keys == 0
+        engine.proxied(link, ("203.0.113.7", 2), now)
+        assert gate.connections.count("203.0.113.7") == 1
+        engine.connection_lost(link, now)
+        assert gate.connections.keys == 0
+        while engine.next_action() is not None:
+            pass  # to look at a connection that no driver has
+
+
 # --- the loop's lag ----------------------------------------------------------------------------
 
 
@@ -289,8 +309,9 @@ def test_a_trusted_peers_id_is_taken_over_if_it_is_one(given: str, taken: bool) 
         answer = app.get("/slow", headers={"x-request-id": given})
         assert (answer.headers["x-request-id"] == given) is taken
         assert answer.text() == answer.headers["x-request-id"]
-        [event] = app.of("net.http.response")
-        assert event.correlation_id == answer.text()
+        assert app.of("net.http.response")[0].correlation_id == answer.text()
+        own = app.get("/slow")
+        assert own.headers["x-request-id"] not in ("", given)
         refused = app.get("/nowhere", headers={"x-request-id": given})
         assert (refused.json()["instance"] == given) is taken
 
