@@ -229,7 +229,9 @@ def test_a_clients_requests_in_flight() -> None:
 
 
 def test_a_connection_is_of_whom_a_proxy_header_names() -> None:
-    with Simulation(new_pipeline(), limits=Limits(max_connections_per_client=1)) as app:
+    with Simulation(
+        new_pipeline(), limits=Limits(max_connections_per_client=1), record=False
+    ) as app:
         engine, now = app.engine, app.world.now
         gate = engine.gate
         assert gate is not None
