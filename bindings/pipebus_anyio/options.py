@@ -3,15 +3,16 @@
 import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypedDict, TypeVar
+from typing import Final, Literal, NoReturn, TypedDict, TypeVar
 
+from pipebus.http.forwarded import TrustedProxies
 from pipebus.http.wire import WireCodec
 from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import ClientLimits, Limits, Timeouts
 from pipebus.resilience.policies import BreakerPolicy, RateLimit, RetryPolicy
 from pipebus.telemetry.trace import Tracer
 from pipebus_anyio import selector
-from pipebus_anyio.bind import Bind
+from pipebus_anyio.bind import Bind, parse_bind
 from pipebus_anyio.tls import StrPath, TLSConfig
 
 Wire = Literal["auto", "h11", "llhttp"]
@@ -46,6 +47,18 @@ _DRIVERS: Final[dict[str, str]] = {
     **({"selector": "selector"} if selector.AVAILABLE else {}),
     "streams": "streams",
 }
+
+
+_KINDS: Final[dict[tuple[str, ...], tuple[type, bool]]] = {
+    ("limits",): (Limits, False),
+    ("client_limits",): (ClientLimits, False),
+    ("timeouts",): (Timeouts, False),
+    ("breaker",): (BreakerPolicy, True),
+    ("retry",): (RetryPolicy, True),
+    ("rate_limit",): (RateLimit, True),
+    ("proxy_protocol", "request_id", "server_timing", "access_log", "health_routes"): (bool, False),
+}
+"""Options -> what they are, and whether they may be None."""
 
 
 class ServeOptions(TypedDict, total=False):
@@ -144,10 +157,41 @@ class Options:
     health_routes: bool = False
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` for a ratio that is none."""
-        if not 0.0 <= self.trace_ratio <= 1.0:
-            msg = f"trace_ratio must be 0 to 1, not {self.trace_ratio!r}"
+        """Raise `ValueError` for what is not of its kind: a program may not be type-checked."""
+        for names, (kind, optional) in _KINDS.items():
+            for name in names:
+                value = getattr(self, name)
+                if not (isinstance(value, kind) or (optional and value is None)):
+                    self._refuse(name, f"a {kind.__name__}" + (" or None" if optional else ""))
+        ratio: object = self.trace_ratio
+        if not isinstance(ratio, int | float) or not 0.0 <= ratio <= 1.0:
+            self._refuse("trace_ratio", "0 to 1")
+        if self.tracer is not None and not callable(getattr(self.tracer, "start", None)):
+            msg = f"tracer must have a method start, not {self.tracer!r}"
             raise ValueError(msg)
+        if isinstance(self.trusted_proxies, str):
+            self._refuse("trusted_proxies", "a list")
+        for name, check in (("admin", self._check_admin), ("trusted_proxies", self._check_proxies)):
+            try:
+                check()
+            except (ValueError, TypeError) as error:
+                msg = f"{name}: {error}"
+                raise ValueError(msg) from error
+
+    def _check_admin(self) -> None:
+        admin: object = self.admin
+        if not isinstance(admin, str | Sequence | None):
+            msg = f"not a list of addresses to bind to: {admin!r}"
+            raise ValueError(msg)
+        if self.admin is not None:
+            parse_bind(self.admin)
+
+    def _check_proxies(self) -> None:
+        TrustedProxies(self.trusted_proxies)
+
+    def _refuse(self, name: str, what: str) -> NoReturn:
+        msg = f"{name} must be {what}, not {getattr(self, name)!r}"
+        raise ValueError(msg)
 
     def new_wire(self) -> WireCodec:
         """Return the codec; raises `ValueError` for a name that is none, or is not installed."""

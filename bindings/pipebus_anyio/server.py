@@ -5,12 +5,18 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    asynccontextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol, runtime_checkable
 
-from pipebus.engine.admin_routes import admin_pipeline
+from pipebus.engine.admin_routes import Operated, admin_pipeline
 from pipebus.engine.engine import Engine
 from pipebus.engine.http_calls import TaskClient
 from pipebus.engine.metrics import collect
@@ -89,6 +95,7 @@ class Server:
         self.wire = wire
         """The codec that takes its heads apart."""
         self.draining: bool = False
+        self._admin: Server | None = None
 
     @property
     def urls(self) -> list[str]:
@@ -111,6 +118,16 @@ class Server:
         Raises `RuntimeError` in another thread once the server has ended.
         """
         return self._host.read(partial(collect, self.engine))
+
+    def close_admin(self) -> None:
+        """Let the admin listener answer no more, for one who took its place is asked from now on.
+
+        Its own connections are closed, too: who keeps one open would go on to ask here. Any thread
+        may say it. Harmless without an admin listener; raises `RuntimeError` in another thread once
+        the server has ended.
+        """
+        if self._admin is not None:
+            self._host.read(self._admin.begin_drain)
 
     def begin_drain(self) -> None:
         """Stop accepting, finish what is in flight within `Limits.grace`, then close.
@@ -241,36 +258,38 @@ async def serve(
 ) -> AsyncIterator[Server]:
     """Serve a pipeline; leaving the block drains, leaving it by an exception ends at once.
 
-    The pipeline's lifespan is around it all: entered first, left when every handler has gone.
+    The pipeline's lifespan is around it all but the admin listener: entered first, left when every
+    handler has gone.
     """
     lifespan: AbstractAsyncContextManager[Any] = (
         nullcontext() if pipeline.lifespan is None else pipeline.lifespan()
     )
+    operated = Operated()
     async with (
+        _admin(new_runtime, operated, options) as admin,
         lifespan as state,
         hosted(new_runtime, pipeline, options, surroundings) as (host, engine, driver, wire),
     ):
         engine.start(state, host.now())
+        operated.engine = engine
         server = Server(host, engine, driver, wire, options)
-        async with _admin(new_runtime, server, options):
-            server.addresses = await driver.listen(options.bind)
-            yield server
-            await server.drain()
+        server.admin_urls = [] if admin is None else admin.urls
+        server.addresses = await driver.listen(options.bind)
+        yield server
+        await server.drain()
 
 
 @asynccontextmanager
 async def _admin(
-    new_runtime: Callable[[], Runtime], server: Server, options: Options
-) -> AsyncIterator[None]:
+    new_runtime: Callable[[], Runtime], operated: Operated, options: Options
+) -> AsyncIterator[Server | None]:
     """Serve what an operator asks, by an engine of its own: no load and no drain is in its way."""
     if options.admin is None:
-        yield
+        yield None
         return
     own = Options(
         bind=options.admin, limits=_ADMIN_LIMITS, wire=options.wire, driver=options.driver,
         unix_mode=options.unix_mode,
     )  # fmt: skip
-    pipeline = admin_pipeline(server.engine)
-    async with serve(new_runtime, pipeline, own) as admin:
-        server.admin_urls = admin.urls
-        yield
+    async with serve(new_runtime, admin_pipeline(operated), own) as admin:
+        yield admin

@@ -1,5 +1,10 @@
 """The admin listener, beside the server that it tells about."""
 
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
 import anyio
 import anyio.lowlevel
 import pytest
@@ -9,6 +14,7 @@ from pipebus.http.response import Response
 from pipebus.limits import Limits
 from pipebus.pipeline.context import Context
 from pipebus.pipeline.declare import Pipeline
+from pipebus_anyio.options import Options
 from tests.bindings.conftest import Stack
 from tests.bindings.peer import get, peer
 
@@ -79,3 +85,59 @@ async def test_an_admin_address_that_is_taken(stack: Stack) -> None:
         with pytest.raises(OSError, match=f"cannot listen on {taken[0]} port {taken[1]}"):
             async with stack.serve(new_pipeline({"up": True}), admin=taken):
                 pass
+
+
+async def test_it_is_there_before_the_lifespan_and_after_it(stack: Stack) -> None:
+    seen: list[tuple[str, int]] = []
+    admin = ("127.0.0.1", _free_port())
+
+    async def look(when: str) -> None:
+        async with peer(admin) as asker:
+            for path in ("/livez", "/readyz", "/metrics"):
+                seen.append((f"{when} {path}", (await asker.ask(get(path))).status))
+
+    @asynccontextmanager
+    async def lifespan() -> AsyncIterator[None]:
+        await look("before")
+        yield
+        await look("after")
+
+    pipeline: Pipeline[None] = Pipeline(lifespan=lifespan)
+    async with stack.serve(pipeline, admin=admin):
+        await look("while")
+    assert seen == [
+        ("before /livez", 200), ("before /readyz", 503), ("before /metrics", 503),
+        ("while /livez", 200), ("while /readyz", 200), ("while /metrics", 200),
+        ("after /livez", 200), ("after /readyz", 503), ("after /metrics", 200),
+    ]  # fmt: skip
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"breaker": True}, "breaker must be a BreakerPolicy or None, not True"),
+        ({"retry": 3}, "retry must be a RetryPolicy or None, not 3"),
+        ({"rate_limit": 5}, "rate_limit must be a RateLimit or None, not 5"),
+        ({"limits": {}}, r"limits must be a Limits, not \{\}"),
+        ({"client_limits": None}, "client_limits must be a ClientLimits, not None"),
+        ({"timeouts": 3}, "timeouts must be a Timeouts, not 3"),
+        ({"access_log": "x.log"}, "access_log must be a bool, not 'x.log'"),
+        ({"request_id": "X-Id"}, "request_id must be a bool, not 'X-Id'"),
+        ({"tracer": True}, "tracer must have a method start, not True"),
+        ({"trace_ratio": 2}, "trace_ratio must be 0 to 1, not 2"),
+        ({"trace_ratio": "x"}, "trace_ratio must be 0 to 1, not 'x'"),
+        ({"admin": 9000}, "admin: not a list of addresses to bind to: 9000"),
+        ({"trusted_proxies": "10.0.0.0/8"}, "trusted_proxies must be a list, not '10.0.0.0/8'"),
+        ({"trusted_proxies": ["10.0.0.0/99"]}, "trusted_proxies: .*10.0.0.0/99"),
+    ],
+)
+def test_an_option_of_a_wrong_kind_is_refused_by_name(options: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        Options(**options)

@@ -10,12 +10,25 @@ from pipebus.http.response import Response
 from pipebus.pipeline.declare import Pipeline
 
 
-def admin_pipeline(engine: Engine) -> Pipeline[Any]:
+class Operated:
+    """What the admin listener tells about. There is no engine before the lifespan was entered."""
+
+    __slots__ = ("engine",)
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self.engine: Engine | None = engine
+
+
+def admin_pipeline(operated: Operated) -> Pipeline[Any]:
     """Return what the admin listener serves about an engine."""
-    pipeline = health_pipeline(engine.checks, details=True)
+    pipeline = health_pipeline(
+        lambda: None if operated.engine is None else operated.engine.checks, details=True
+    )
 
     @pipeline.route("GET /metrics")
     def metrics(request: Request) -> Response:
-        return metrics_response(engine, ", ".join(request.headers.get_list("accept")))
+        if operated.engine is None:
+            return Response.problem(503, "not started yet")
+        return metrics_response(operated.engine, ", ".join(request.headers.get_list("accept")))
 
     return pipeline

@@ -131,7 +131,12 @@ class Assembly:
         """The health checks, for looking at: `ready`, `all`."""
         if health_routes:
             wire_routes(
-                routes, health_pipeline(self.checks, details=False), self.bus, limits, self.breakers
+                routes,
+                health_pipeline(lambda: self.checks, details=False),
+                self.bus,
+                limits,
+                self.breakers,
+                exempt=True,
             )
         self._outgoing = Outgoing(
             self.bus, self._calls, self.client, self._outbox, timeouts or Timeouts(), tracing

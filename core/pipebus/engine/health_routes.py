@@ -1,5 +1,6 @@
 """`/livez` and `/readyz`: is it alive, and is it ready for traffic."""
 
+from collections.abc import Callable
 from typing import Any
 
 from pipebus.engine.checks import Checks
@@ -11,8 +12,8 @@ from pipebus.pipeline.declare import Pipeline
 _NOT_STORED: HeadersInput = (("cache-control", "no-store"),)
 
 
-def health_pipeline(checks: Checks, *, details: bool) -> Pipeline[Any]:
-    """Return routes for `/livez` and `/readyz`.
+def health_pipeline(checks: Callable[[], Checks | None], *, details: bool) -> Pipeline[Any]:
+    """Return routes for `/livez` and `/readyz`; `checks` returns None while there is no engine.
 
     Both answer `ok` or, with 503, why not; with `?verbose` a line for each thing that was looked
     at. `details`: whether that tells what a failing check raised, which is not for everybody.
@@ -26,13 +27,15 @@ def health_pipeline(checks: Checks, *, details: bool) -> Pipeline[Any]:
 
     @pipeline.route("GET /readyz")
     def readyz(request: Request) -> Response:
-        return _answer(request, readiness(checks, details=details))
+        return _answer(request, readiness(checks(), details=details))
 
     return pipeline
 
 
-def readiness(checks: Checks, *, details: bool = True) -> list[tuple[str, str]]:
+def readiness(checks: Checks | None, *, details: bool = True) -> list[tuple[str, str]]:
     """Return what readiness is made of, each with what speaks against it; empty for nothing."""
+    if checks is None:
+        return [("started", "not yet")]
     return [
         ("started", "" if checks.started else "not yet"),
         ("serving", "draining" if checks.leaving else ""),

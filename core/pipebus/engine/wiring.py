@@ -29,8 +29,13 @@ def wire_routes(
     bus: Bus,
     limits: Limits,
     breakers: ResponderBreakers,
+    *,
+    exempt: bool = False,
 ) -> None:
-    """Give each route a group of its own; raises `RegistrationError` for routes in conflict."""
+    """Give each route a group of its own; raises `RegistrationError` for routes in conflict.
+
+    `exempt` ones are not bound by what the server is limited to.
+    """
     for declared in pipeline.routes:
         group = bus.group(
             declared.pattern, name=declared.handler.name, queue_size=declared.queue, routed=False
@@ -48,6 +53,7 @@ def wire_routes(
                 timeout=limits.request_timeout if declared.timeout is None else declared.timeout,
                 max_body=limits.max_body if isinstance(body, Inherit) else body,
                 handler=declared,
+                exempt=exempt,
                 limiter=(
                     None
                     if declared.rate_limit is None

@@ -49,7 +49,7 @@ class Express(Intake):
         if gate is not None:
             if session.trusted:
                 self._believe(session, head)
-            refusal = gate.admit(session, head, now)
+            refusal = None if route.exempt else gate.admit(session, head, now)
             if refusal is None:
                 session.route = route
                 if route.limiter is not None:

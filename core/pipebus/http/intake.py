@@ -154,15 +154,16 @@ class Intake(StreamAnswers):
         if not len(self._routes):
             self._refuse(session, "no_routes", now)
             return
-        refusal = None if gate is None else gate.admit(session, head, now)
-        if refusal is not None:
-            self._refuse(session, refusal.situation, now, retry_after=refusal.retry_after)
-            return
+        found = self._routes.match(head.method, split_target(target)[0])
+        if gate is not None and not (isinstance(found, Match) and found.value.exempt):
+            refusal = gate.admit(session, head, now)
+            if refusal is not None:
+                self._refuse(session, refusal.situation, now, retry_after=refusal.retry_after)
+                return
         if not session.tls and target[:8].lower() == "https://":
             # A secured connection is what the scheme asks for (RFC 9110 section 7.4).
             self._refuse(session, "misdirected", now)
             return
-        found = self._routes.match(head.method, split_target(target)[0])
         if isinstance(found, Match):
             self._accept(session, head, found, now)
         elif isinstance(found, MethodNotAllowed):

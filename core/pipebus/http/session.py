@@ -44,7 +44,7 @@ class RouteTarget:
     """What a route leads to: the value that `Routes` hold."""
 
     __slots__ = (
-        "group", "handler", "limiter", "max_body", "series", "stream", "template", "timeout",
+        "exempt", "group", "handler", "limiter", "max_body", "series", "stream", "template", "timeout",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,7 @@ class RouteTarget:
         max_body: int | None,
         handler: object = None,
         limiter: RateLimiter | None = None,
+        exempt: bool = False,
     ) -> None:
         self.group: Group = group
         """The responders of this route alone (`Bus.group(routed=False)`)."""
@@ -71,6 +72,8 @@ class RouteTarget:
         """The engine's."""
         self.series: Known = {}
         """What its requests are counted in."""
+        self.exempt: bool = exempt
+        """No limit of the server's holds here: who asks whether it lives must be told."""
         self.limiter: RateLimiter | None = limiter
         """Of the requests to this route."""
 

@@ -73,6 +73,8 @@ class RouteDecl:
             msg = f"{role}: stream=True needs an async def, and {self.handler.name} is a plain one"
             raise RegistrationError(msg)
         _check_calls(role, self.concurrency, self.queue, self.timeout)
+        _check_kind(role, "rate_limit", self.rate_limit, RateLimit)
+        _check_kind(role, "breaker", self.breaker, BreakerPolicy)
         if not isinstance(self.max_body, Inherit):
             _check_whole(role, "max_body", self.max_body, 0)
 
@@ -94,7 +96,9 @@ class ResponderDecl:
 
     def __post_init__(self) -> None:
         check_pattern(self.topic)
-        _check_calls(f"responder of {self.topic!r}", self.concurrency, self.queue, self.timeout)
+        role = f"responder of {self.topic!r}"
+        _check_calls(role, self.concurrency, self.queue, self.timeout)
+        _check_kind(role, "breaker", self.breaker, BreakerPolicy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +153,12 @@ def _check_calls(
     _check_whole(role, "queue", queue, 0)
     if timeout is not None and not timeout > 0:
         msg = f"{role}: timeout must be more than 0 seconds, not {timeout!r}"
+        raise RegistrationError(msg)
+
+
+def _check_kind(role: str, name: str, value: object, kind: type) -> None:
+    if value is not None and not isinstance(value, kind):
+        msg = f"{role}: {name} must be a {kind.__name__}, not {value!r}"
         raise RegistrationError(msg)
 
 

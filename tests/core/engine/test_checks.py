@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipebus.engine.admin_routes import admin_pipeline
+from pipebus.engine.admin_routes import Operated, admin_pipeline
 from pipebus.errors import RegistrationError
 from pipebus.http.message import Request
 from pipebus.http.response import Response
@@ -48,7 +48,7 @@ def world() -> World:
 @pytest.fixture
 def app(world: World) -> Iterator[Simulation]:
     with Simulation(world.pipeline, state="state", limits=Limits(drain_delay=5.0)) as app:
-        app.serve(admin_pipeline(app.engine), "admin")
+        app.serve(admin_pipeline(Operated(app.engine)), "admin")
         yield app
 
 

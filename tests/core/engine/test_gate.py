@@ -373,3 +373,18 @@ def test_a_probe_that_is_asked_too_early_does_nothing() -> None:
     probe.deadline = 5.0
     probe.handle_timeout(4.9)
     assert probe.deadline == 5.0
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_who_asks_whether_it_lives_is_told_whatever_the_limits_say(whole: bool) -> None:
+    with Simulation(new_pipeline(), rate_limit=RateLimit(1.0, 1), health_routes=True) as app:
+        assert statuses(app, "/free", 2) == [200, 429]
+        end = app.dial()
+        for piece in (b"GET /livez HTTP/1.1\r\n", b"Host: x\r\n\r\n") if not whole else (
+            b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
+        ):  # fmt: skip
+            app.send(end, piece)
+        assert end.received.startswith(b"HTTP/1.1 200 ")
+        gate = app.engine.gate
+        assert gate is not None
+        assert gate.limited == 1

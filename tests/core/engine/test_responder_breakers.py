@@ -170,3 +170,15 @@ def test_declarations_that_do_not_go_together() -> None:
         pipeline.respond("a")(lambda event: None)
     with pytest.raises(ValueError, match="a breaker needs the engine's `random`"):
         Engine(pipeline, wire=H11Codec(), id_prefix="x", now=0.0)
+
+
+def test_what_is_no_policy_is_refused_where_it_is_declared() -> None:
+    pipeline: Pipeline[None] = Pipeline()
+    with pytest.raises(
+        RegistrationError, match="'GET /': breaker must be a BreakerPolicy, not True"
+    ):
+        pipeline.route("GET /", breaker=True)(lambda request: Response())  # type: ignore[call-overload]
+    with pytest.raises(RegistrationError, match="'GET /': rate_limit must be a RateLimit, not 5"):
+        pipeline.route("GET /", rate_limit=5)(lambda request: Response())  # type: ignore[call-overload]
+    with pytest.raises(RegistrationError, match="'a': breaker must be a BreakerPolicy, not True"):
+        pipeline.respond("a", breaker=True)(lambda event: None)  # type: ignore[call-overload]
