@@ -182,7 +182,7 @@ class Options:
         admin: object = self.admin
         if not isinstance(admin, str | Sequence | None):
             msg = f"not a list of addresses to bind to: {admin!r}"
-            raise ValueError(msg)
+            raise TypeError(msg)
         if self.admin is not None:
             parse_bind(self.admin)
 

@@ -123,7 +123,7 @@ class AccessEntry(msgspec.Struct, frozen=True, gc=False):
     outcome: str
     """The exchange's; empty for a request refused before dispatch."""
     reason: str
-    """Why the answer was cut; empty for a whole one."""
+    """Why the answer is not the handler's own, or was cut; empty for a whole one."""
     bytes_in: int
     bytes_out: int
     duration_ms: float
@@ -133,10 +133,10 @@ class AccessEntry(msgspec.Struct, frozen=True, gc=False):
     write_ms: float
 
     def __str__(self) -> str:
-        cut = f" reason={self.reason}" if self.reason else ""
+        why = f" reason={self.reason}" if self.reason else ""
         return (
             f'{_escaped(self.client) or "-"} "{_escaped(self.method)} {_escaped(self.target)}" '
-            f'{self.status} {self.outcome or "-"}{cut} route="{_escaped(self.route)}" '
+            f'{self.status} {self.outcome or "-"}{why} route="{_escaped(self.route)}" '
             f"in={self.bytes_in} out={self.bytes_out} ms={self.duration_ms:.3f} "
             f"read={self.read_ms:.3f} queue={self.queue_ms:.3f} "
             f"handler={self.handler_ms:.3f} write={self.write_ms:.3f}"
@@ -171,7 +171,7 @@ def _entry(ended: HttpResponded | HttpFailed) -> AccessEntry:
         ended.route,
         ended.status,
         ended.outcome,
-        ended.reason if isinstance(ended, HttpFailed) else "",
+        ended.reason,
         ended.bytes_in,
         ended.bytes_out,
         _milliseconds(stages.total),

@@ -138,6 +138,11 @@ class PubSub:
 
     # --- publishing ---
 
+    @property
+    def id_prefix(self) -> str:
+        """What every id of this process begins with."""
+        return self._id_prefix
+
     def listens(self, topic: str) -> bool:
         """Say whether any subscription matches `topic`, filters aside."""
         route = self._routes.get(topic) or self._router.find(topic)

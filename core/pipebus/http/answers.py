@@ -103,6 +103,7 @@ class Answers(ABC):
             self._reply(session, exchange, now)
         elif outcome == "failed":
             assert exchange.error is not None
+            session.why = type(exchange.error).__name__
             retry_after = self._limits.retry_after
             response = response_for_error(
                 exchange.error, instance=self._request_id(session), retry_after=retry_after
@@ -157,6 +158,7 @@ class Answers(ABC):
     ) -> None:
         """Answer as the table of situations says; `retry_after` defaults to the limit's."""
         row = _SITUATIONS[situation]
+        session.why = situation
         assert row.status is not None
         if row.after == "closed":
             session.conn.close_after_response()
@@ -244,7 +246,7 @@ class Answers(ABC):
             return session.event.correlation_id
         if session.request_id:
             return session.request_id
-        return f"{session.publisher.name}-{session.requests}"
+        return f"{self._bus.id_prefix}{session.publisher.name}-{session.requests}"
 
     def _end_request(self, session: Session, now: float) -> None:
         """Publish the one `net.http.response` or `net.http.error` of a request, and count it."""
@@ -272,6 +274,7 @@ class Answers(ABC):
             data = HttpResponded(
                 session.method, session.target, template, session.status, session.outcome,
                 session.client, conn.bytes_in, conn.bytes_out, stages, session.response,
+                session.why,
             )  # fmt: skip
         self._bus.publish(
             topic,

@@ -40,6 +40,8 @@ class HttpResponded(msgspec.Struct, frozen=True):
     """How long each stage took, in seconds."""
     response: Response | None = None
     """The handler's own, where there is one; its body is not to be changed."""
+    reason: str = ""
+    """Why there is none: a situation (`rate_limited`, `not_found`, ...), or what was raised."""
 
 
 class HttpFailed(msgspec.Struct, frozen=True):

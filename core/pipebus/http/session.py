@@ -172,7 +172,7 @@ class Session(Timed):
         "head_bytes", "holds", "key", "lease", "method", "outcome", "owner", "peer", "peer_gone",
         "publisher", "reason", "refused", "reported", "request", "request_id", "requests",
         "response", "route", "span", "started", "state", "status", "stream", "target", "timers", "tls",
-        "token", "trusted", "waits", "wanted_read",
+        "token", "trusted", "waits", "wanted_read", "why",
     )  # fmt: skip
 
     def __init__(
@@ -252,6 +252,8 @@ class Session(Timed):
         """The handler's answer, if there is one."""
         self.status: int = 0
         self.outcome: str = ""
+        self.why: str = ""
+        """Why its answer is not the handler's own; empty if it is."""
         self.reason: str = ""
         """Why it got no whole answer; empty while nothing is wrong."""
         self.started: float = 0.0
@@ -310,6 +312,7 @@ class Session(Timed):
         self.body = None
         self.stream = None
         self.request_id = ""
+        self.why = ""
         self.event = None
         self.response = None
         self.status = 0

@@ -388,3 +388,24 @@ def test_who_asks_whether_it_lives_is_told_whatever_the_limits_say(whole: bool) 
         gate = app.engine.gate
         assert gate is not None
         assert gate.limited == 1
+
+
+def test_an_answer_that_is_not_the_handlers_says_why() -> None:
+    pipeline = new_pipeline()
+
+    @pipeline.route("GET /fails")
+    def fails(request: Request) -> Response:
+        raise KeyError("x")
+
+    with Simulation(pipeline, rate_limit=RateLimit(1.0, 3)) as app:
+        for path in ("/free", "/nowhere", "/fails", "/free"):
+            app.get(path)
+        ends = app.of("net.http.response")
+        assert [event.data.reason for event in ends] == [
+            "",
+            "not_found",
+            "KeyError",
+            "rate_limited",
+        ]
+        refused = ends[1]
+        assert refused.correlation_id.startswith("s-connection-")  # of this process alone

@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as prometheu
 from pipebus.bus.event import Event
 from pipebus.engine.metrics import METRICS, collect, metrics_response
 from pipebus.errors import HTTPError, NoResponder
+from pipebus.http.events import HttpFailed
 from pipebus.http.message import Request
 from pipebus.http.response import Response
 from pipebus.http.wire import WireCodec
@@ -207,7 +208,7 @@ def test_each_request_that_ends_with_an_event_is_counted_once(wire: WireCodec) -
                         labels["error_type"],
                     ] += sample.observations  # fmt: skip
         assert counted == Counter(
-            (end.method or "_OTHER", str(end.status or ""), getattr(end, "reason", "") or (
+            (end.method or "_OTHER", str(end.status or ""), (end.reason if isinstance(end, HttpFailed) else "") or (
                 str(end.status) if end.status >= 500 else ""))
             for end in ends
         )  # fmt: skip
