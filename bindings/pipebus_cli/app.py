@@ -14,7 +14,7 @@ from pipebus.limits import Limits
 from pipebus_anyio.options import DriverName
 from pipebus_cli.bench.command import bench as run_bench
 from pipebus_cli.bench.options import BenchOptions
-from pipebus_cli.bench.scenarios import ScenarioName
+from pipebus_cli.bench.trials import ScenarioName
 from pipebus_cli.call import CallOptions
 from pipebus_cli.call import call as call_url
 from pipebus_cli.demo.experiment import SEED_REQUESTS, Which
@@ -142,6 +142,8 @@ def bench(
     scenario
         steady: each connection sends when it was answered. rate: by the clock, and latencies count
         from when a request was due. burst: 1,000 in a second, then at once. clients: more and more.
+        payload: larger and larger bodies. errors: what clients and handlers do wrong. soak: 25,816
+        requests, or for long. overload: more than it bears.
     url
         http, https, or http+unix; by default an echo server that is started for it.
     """

@@ -15,12 +15,14 @@ import msgspec
 from rich.console import Console
 
 from pipebus import __version__
+from pipebus_cli.bench.faults import FLAGS
 from pipebus_cli.bench.options import BenchOptions
 from pipebus_cli.bench.phase import run_phase
 from pipebus_cli.bench.process import ServerProcess, echo
 from pipebus_cli.bench.run import SCHEMA, Environment, Phase, Run
-from pipebus_cli.bench.scenarios import LOOPS, SCENARIOS, Bench, ScenarioName
+from pipebus_cli.bench.scenarios import Bench, Results
 from pipebus_cli.bench.target import Target, reach
+from pipebus_cli.bench.trials import SCENARIOS, ScenarioName, loop_of
 from pipebus_cli.bench.view import WIDTH, View, print_results, view
 from pipebus_cli.errors import FAILED, CliError, explain
 
@@ -34,18 +36,19 @@ def bench(scenario: ScenarioName, url: str | None, options: BenchOptions) -> int
     if not console.is_terminal:
         console.width = WIDTH
     environment = describe()
-    with _target(url, options) as target:
+    with _target(scenario, url, options) as target:
         with view(console) as shown:
-            phases, interrupted = _run(scenario, Bench(target, options), shown)
+            phases, results, interrupted = _run(scenario, Bench(target, options), shown)
         run = Run(
             schema=SCHEMA,
             scenario=scenario,
-            loop=LOOPS[scenario],
+            loop=loop_of(scenario, options),
             target=target.name,
             options=_given(options),
             seed=options.seed,
             environment=environment,
             phases=phases,
+            results=results,
             interrupted=interrupted,
         )
     if options.json is not None:
@@ -96,8 +99,8 @@ def describe() -> Environment:
     )
 
 
-def _run(scenario: ScenarioName, asked: Bench, shown: View) -> tuple[list[Phase], bool]:
-    """Return the phases that were run, and whether Ctrl-C ended the last one."""
+def _run(scenario: ScenarioName, asked: Bench, shown: View) -> tuple[list[Phase], Results, bool]:
+    """Return the phases that were run, what they show, and whether Ctrl-C ended the last one."""
     phases: list[Phase] = []
     steps = SCENARIOS[scenario](asked)
     plan = next(steps)
@@ -107,15 +110,15 @@ def _run(scenario: ScenarioName, asked: Bench, shown: View) -> tuple[list[Phase]
         if phase.duration_s:
             phases.append(phase)
         if interrupted:
-            return phases, True
+            return phases, {}, True
         try:
             plan = steps.send(phase)
-        except StopIteration:
-            return phases, False
+        except StopIteration as end:
+            return phases, end.value, False
 
 
 @contextmanager
-def _target(url: str | None, options: BenchOptions) -> Iterator[Target]:
+def _target(scenario: ScenarioName, url: str | None, options: BenchOptions) -> Iterator[Target]:
     """Yield what is loaded: the server at the URL, or an echo server that is started for it."""
     if url is not None:
         place, message = reach(options, url)
@@ -123,10 +126,18 @@ def _target(url: str | None, options: BenchOptions) -> Iterator[Target]:
         yield Target(url, place, message, process, options.admin)
         return
     flags = ["--runtime", options.runtime, "--driver", options.driver, "--wire", options.wire]
-    with echo(flags) as server:
+    what = ["echo"]
+    if scenario == "errors":
+        what = ["serve", "pipebus_cli.bench.faulty:pipeline"]
+        flags += FLAGS
+    if scenario == "payload":
+        largest = max(options.body_sizes())
+        held = (options.connections or 4) * largest + 64 * 1024**2
+        flags += ["--max-body", str(max(largest, 1)), "--max-buffered", str(held)]
+    with echo(flags, what) as server:
         place, message = reach(options, server.url)
-        name = f"pipebus {server.banner}"
-        yield Target(name, place, message, ServerProcess(server.pid), server.admin, ours=True)
+        process = ServerProcess(server.pid)
+        yield Target(server.banner, place, message, process, server.admin, ours=True)
 
 
 def _given(options: BenchOptions) -> dict[str, Any]:

@@ -70,7 +70,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Began(msgspec.Struct, frozen=True, tag=True):
-    """The warm-up is over: from now on it counts."""
+    """The warm-up is over, nothing is under way: it goes on, and counts, after a byte of input."""
 
 
 class Ticked(msgspec.Struct, frozen=True, tag=True):
@@ -99,7 +99,7 @@ class Done(msgspec.Struct, frozen=True, tag=True):
     service: Quantiles | None
     per_client: list[int]
     answers: int
-    """All that came whole, right or not, those of the warm-up included: what the server counts, too."""
+    """All that came whole since it was measured, right or not: what the server counts, too."""
     first_error: str = ""
     """What went wrong first, in words."""
     gave_up: bool = False

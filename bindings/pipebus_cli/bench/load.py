@@ -20,6 +20,7 @@ from pipebus_cli.bench.job import (
     Done,
     Job,
     Message,
+    Place,
     Told,
     pattern,
     request,
@@ -42,11 +43,14 @@ class Load:
     """One phase: opens the connections, warms up, measures, waits for what is under way."""
 
     def __init__(self, job: Job, tell: Callable[[Told], None], stop_fd: int | None = None) -> None:
-        """`tell` is given `Began` and each `Ticked`; anything to read at `stop_fd` ends it early."""
+        """`tell` is given `Began` and each `Ticked`; anything to read at `stop_fd` ends it early.
+
+        It measures once `tell` has returned from `Began`.
+        """
         self._job = job
         self._tell = tell
         self._open_loop = job.loop == "open"
-        self._tls = _tls(job)
+        self._tls = tls_context(job.place)
         heads: dict[bytes, Head] = {}
         requests = _requests(job.message, job.connections)
         to_head = job.message.method == "HEAD"
@@ -67,11 +71,9 @@ class Load:
         self._busy = 0
         self._sending = False
         self._stopped = False
-        self._began = False
         self._gone = 0
-        self._from = inf
         self._until = 0.0
-        self._left = job.count
+        self._left: int | None = None
         self._schedule: Schedule | None = None
         self._tally = Tally(job)
         # Often enough that a timeout is at most a twentieth late.
@@ -80,19 +82,40 @@ class Load:
 
     def run(self) -> Done:
         """Run to the end."""
+        job = self._job
         try:
             for link in self._links:
                 self._open(link, clock())
             while any(link.state < IDLE for link in self._links) and not self._stopped:
                 self._turn(self._look_every)
-            self._start(clock())
-            while self._goes_on():
-                self._turn(self._wait(clock()))
+            if job.warmup:
+                with self._tally.warming_up():
+                    self._stretch(job.warmup, None)
+            if not self._stopped:
+                # All that was sent has been answered: what the server counts from now on is ours.
+                self._tell(Began())
+                self._tally.begin(clock())
+                self._stretch(job.duration, job.count)
             return self._end(self._now)
         finally:
             for link in self._links:
                 link.close()
             self._poller.close()
+
+    def _stretch(self, duration: float | None, count: int | None) -> None:
+        """Send for so long, or so many, and wait for what is under way then."""
+        now = self._now = clock()
+        self._until = inf if duration is None else now + duration
+        self._left = count
+        self._sending = True
+        self._next_look = now
+        if self._open_loop:
+            self._schedule = Schedule(self._job, now, self._until, count)
+        else:
+            for _ in range(len(self._idle)):
+                self._send_next(self._idle.popleft())
+        while self._goes_on():
+            self._turn(self._wait(clock()))
 
     def _goes_on(self) -> bool:
         if self._stopped or self._gone == len(self._links):
@@ -106,37 +129,15 @@ class Load:
         gave_up = self._gone == len(self._links)
         if gave_up and self._schedule is not None:
             for _ in self._schedule.waiting:
-                self._tally.error("unsent", "no connection was left", now)
+                self._tally.error("unsent", "no connection was left")
         last = self._tally.end_tick(now)
         if last is not None:
             self._tell(last)
         return self._tally.done(now, [link.answered for link in self._links], gave_up=gave_up)
 
-    def _start(self, now: float) -> None:
-        job = self._job
-        self._from = now + job.warmup
-        self._until = inf if job.duration is None else self._from + job.duration
-        self._sending = True
-        self._tally.begin(self._from)
-        if not job.warmup:
-            self._begin()
-        if self._open_loop:
-            self._schedule = Schedule(job, now, self._from, self._until)
-        else:
-            for link in list(self._idle):
-                self._send_next(link)
-        self._next_look = now
-
-    def _begin(self) -> None:
-        self._began = True
-        self._tally.mark()
-        self._tell(Began())
-
     def _wait(self, now: float) -> float:
         """Return how long to wait for a socket."""
         until = self._next_look
-        if not self._began:
-            until = min(until, self._from)
         schedule = self._schedule
         if schedule is not None and self._sending:
             until = min(until, schedule.next_due)
@@ -146,8 +147,6 @@ class Load:
         """Wait for sockets once, and do all that is then to be done."""
         events = self._poll(wait)
         now = self._now = clock()
-        if now >= self._from and not self._began:
-            self._begin()
         by_fd = self._by_fd
         for fd, mask in events:
             link = by_fd.get(fd)
@@ -205,7 +204,7 @@ class Load:
     def _fail(self, link: Link, kind: str, why: str, now: float, *, lost: bool) -> None:
         """Close a connection that failed; `lost`: a request, or an attempt to connect, with it."""
         if lost:
-            self._tally.error(kind, why, now)
+            self._tally.error(kind, why)
             link.failures += 1
         self._close(link)
         if link.failures >= self._job.failures:
@@ -234,7 +233,7 @@ class Load:
             self._sending = False
             self._idle.append(link)
             return
-        if self._left is not None and now >= self._from:
+        if self._left is not None:
             self._left -= 1
         link.due = now
         self._send(link, now)
@@ -331,17 +330,18 @@ class Load:
         if schedule is not None:
             while schedule.waiting and now - schedule.waiting[0] >= timeout:
                 schedule.waiting.popleft()
-                self._tally.error("unsent", f"no connection was free for {timeout:g} s", now)
+                self._tally.error("unsent", f"no connection was free for {timeout:g} s")
         if now >= self._until or self._left == 0:
             self._sending = self._sending and self._open_loop
         self._next_look = now + self._look_every
 
 
-def _tls(job: Job) -> ssl.SSLContext | None:
-    if job.place.tls_name is None:
+def tls_context(place: Place) -> ssl.SSLContext | None:
+    """Return what checks the server's certificate; None: no TLS. Raises `OSError`."""
+    if place.tls_name is None:
         return None
-    context = ssl.create_default_context(cafile=job.place.authorities)
-    if job.place.insecure:
+    context = ssl.create_default_context(cafile=place.authorities)
+    if place.insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     context.set_alpn_protocols(["http/1.1"])

@@ -81,7 +81,6 @@ class Change:
         return int(lost - self.total("pipebus_events_dropped_total", reason="diagnostic"))
 
     @property
-    def exchanges_unended(self) -> int:
-        """Requests on the bus that were opened and have not ended."""
-        opened = self.total("pipebus_exchanges_opened_total")
-        return int(opened - self.total("pipebus_exchanges_ended_total"))
+    def exchanges_open(self) -> int:
+        """Requests on the bus that have not ended, at the second scrape."""
+        return int(self.after.get(("pipebus_exchanges_open", frozenset()), 0.0))

@@ -8,11 +8,13 @@ from cyclopts import Parameter
 
 from pipebus_anyio.options import DriverName
 from pipebus_cli.bench.thresholds import Threshold
+from pipebus_cli.numbers import whole_number
 from pipebus_cli.options import NumberOption, WireOption
 from pipebus_cli.runtimes import RuntimeName
 
 MOST_CONNECTIONS: Final = 20_000
 MOST_RATE: Final = 1_000_000
+MOST_BODY: Final = 1 << 30
 
 
 @Parameter(name="*")
@@ -32,6 +34,8 @@ class BenchOptions:
     """Whether requests come at random or evenly; by default at random, in a burst evenly."""
     clients: str = "1,2,5,10,20,50"
     """The numbers of clients of `clients`."""
+    sizes: str = "1k,32k,1M,16M,64M"
+    """The sizes of the bodies of `payload`."""
     warmup: float | None = None
     """Seconds before it counts, in each phase; by default a tenth of its length, at most 1."""
     timeout: float = 10.0
@@ -79,7 +83,7 @@ class BenchOptions:
             ("duration", self.duration, 0.01, 30 * 86_400.0),
             ("warmup", self.warmup, 0.0, 3600.0),
             ("timeout", self.timeout, 0.01, 3600.0),
-            ("body-size", self.body_size, 0, 1 << 30),
+            ("body-size", self.body_size, 0, MOST_BODY),
             ("status", self.status, 200, 599),
         ):
             if value is not None and not least <= value <= most:
@@ -89,6 +93,7 @@ class BenchOptions:
             msg = "--body-size and --body-file exclude each other"
             raise ValueError(msg)
         self.client_numbers()
+        self.body_sizes()
         self.thresholds()
 
     def client_numbers(self) -> list[int]:
@@ -99,6 +104,14 @@ class BenchOptions:
             msg = f"--clients must be numbers of clients, such as 1,2,5,10, not {self.clients!r}"
             raise ValueError(msg)
         return numbers
+
+    def body_sizes(self) -> list[int]:
+        """Return what --sizes says, in bytes."""
+        sizes = [whole_number(part.strip()) for part in self.sizes.split(",")]
+        if not all(0 <= size <= MOST_BODY for size in sizes):
+            msg = f"--sizes must be sizes of bodies, at most 1G, not {self.sizes!r}"
+            raise ValueError(msg)
+        return sizes
 
     def thresholds(self) -> list[Threshold]:
         """Return what --fail-if says."""

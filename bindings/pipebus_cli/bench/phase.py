@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Thread
 from typing import Any, Final
 
 import msgspec
@@ -19,7 +20,18 @@ from pipebus_cli.errors import CliError
 WORKER: Final = (sys.executable, "-m", "pipebus_cli.bench.worker")
 _PATIENCE: Final = 10.0
 
-Looks = Callable[[Done, Change | None], list[Check]]
+
+@dataclass(frozen=True)
+class Seen:
+    """What there is to look at after a phase."""
+
+    done: Done
+    change: Change | None
+    """Of the server's counters, if it is a pipebus server."""
+    timeline: list[Tick]
+
+
+Looks = Callable[[Seen], list[Check]]
 
 
 @dataclass(frozen=True)
@@ -30,9 +42,11 @@ class Plan:
     job: Job
     parameters: dict[str, Any]
     looks: tuple[Looks, ...] = ()
-    """What is to be checked besides `right_answers`, given the end and the server's counters."""
+    """What is to be checked besides `right_answers`, after it."""
     may_fail: bool = False
     """Errors are no fault here."""
+    beside: Callable[[], list[Check]] | None = None
+    """What is done meanwhile, in a thread; the server answers that, too."""
 
 
 @dataclass
@@ -45,13 +59,10 @@ class Watch:
     ticks: list[Tick] = field(default_factory=list)
     scraped: Samples | None = None
 
-    def prepare(self) -> None:
-        """Note the counters; what comes from now on is this phase's."""
+    def begin(self) -> None:
+        """Note what there is before it is measured, while nothing is under way."""
         if self.target.admin is not None:
             self.scraped = scrape(self.target.admin)
-
-    def begin(self) -> None:
-        """Note that the warm-up is over."""
         process = self.target.process
         if process is not None:
             process.forget_peak()
@@ -97,7 +108,7 @@ class Watch:
 def run_phase(plan: Plan, target: Target, shown: Callable[[Tick], None]) -> tuple[Phase, bool]:
     """Run a phase; return it, and whether Ctrl-C ended it early, with what there was until then."""
     watch = Watch(target)
-    watch.prepare()
+    beside = _Beside(plan)
     interrupted = False
     done: Done | None = None
     with _worker(plan.job) as process:
@@ -107,6 +118,8 @@ def run_phase(plan: Plan, target: Target, shown: Callable[[Tick], None]) -> tupl
                 for what in told:
                     if isinstance(what, Began):
                         watch.begin()
+                        _say(process, b"\n")
+                        beside.begin()
                     elif isinstance(what, Ticked):
                         shown(watch.tick(what))
                     else:
@@ -122,7 +135,8 @@ def run_phase(plan: Plan, target: Target, shown: Callable[[Tick], None]) -> tupl
                 told = _hear(process)
                 assert process.stdin is not None
                 process.stdin.close()
-    return _sum_up(plan, watch, done, interrupted=interrupted), interrupted
+    checks = [] if interrupted else beside.end()
+    return _sum_up(plan, watch, done, checks, interrupted=interrupted), interrupted
 
 
 @contextmanager
@@ -131,9 +145,7 @@ def _worker(job: Job) -> Iterator["subprocess.Popen[bytes]"]:
         WORKER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
     )
     try:
-        assert process.stdin is not None
-        process.stdin.write(msgspec.json.encode(job) + b"\n")
-        process.stdin.flush()
+        _say(process, msgspec.json.encode(job) + b"\n")
         yield process
     finally:
         for pipe in (process.stdin, process.stdout):
@@ -146,6 +158,35 @@ def _worker(job: Job) -> Iterator["subprocess.Popen[bytes]"]:
             process.wait()
 
 
+def _say(process: "subprocess.Popen[bytes]", data: bytes) -> None:
+    assert process.stdin is not None
+    process.stdin.write(data)
+    process.stdin.flush()
+
+
+class _Beside:
+    """What is done besides, in a thread; a daemon, so that a second Ctrl-C does not wait for it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._run = plan.beside
+        self._found: list[Check] = []
+        self._thread: Thread | None = None
+
+    def begin(self) -> None:
+        if self._run is not None:
+            self._thread = Thread(target=self._do, args=(self._run,), daemon=True)
+            self._thread.start()
+
+    def _do(self, run: Callable[[], list[Check]]) -> None:
+        self._found += run()
+
+    def end(self) -> list[Check]:
+        """Wait for its end; return what it found."""
+        if self._thread is not None:
+            self._thread.join()
+        return self._found
+
+
 def _hear(process: "subprocess.Popen[bytes]") -> Iterator[Told]:
     """Yield what the worker tells; a Ctrl-C between two lines loses none."""
     assert process.stdout is not None
@@ -154,14 +195,17 @@ def _hear(process: "subprocess.Popen[bytes]") -> Iterator[Told]:
         yield decoder.decode(line)
 
 
-def _sum_up(plan: Plan, watch: Watch, done: Done, *, interrupted: bool) -> Phase:
+def _sum_up(
+    plan: Plan, watch: Watch, done: Done, found: list[Check], *, interrupted: bool
+) -> Phase:
     used = watch.use()
     change = watch.change()
-    checks = []
+    checks = list(found)
     if not interrupted:
         if not plan.may_fail:
-            checks = right_answers(done, change)
-        checks += [check for look in plan.looks for check in look(done, change)]
+            checks += right_answers(done, change, alone=plan.beside is None)
+        seen = Seen(done, change, watch.ticks)
+        checks += [check for look in plan.looks for check in look(seen)]
     return Phase(
         name=plan.name,
         parameters=plan.parameters,
@@ -184,8 +228,8 @@ def _sum_up(plan: Plan, watch: Watch, done: Done, *, interrupted: bool) -> Phase
     )
 
 
-def right_answers(done: Done, change: Change | None) -> list[Check]:
-    """Look at what must be so of any load that a server can bear."""
+def right_answers(done: Done, change: Change | None, *, alone: bool) -> list[Check]:
+    """Look at what must be so of any load that a server can bear; `alone`: it had no other."""
     errors = sum(done.errors.values())
     detail = f"{errors:,} errors; the first: {done.first_error}" if errors else ""
     checks = [
@@ -193,7 +237,7 @@ def right_answers(done: Done, change: Change | None) -> list[Check]:
         Check("requests were answered", ok=done.requests > 0),
     ]
     if change is not None:
-        if not errors:
+        if not errors and alone:
             counted = f"{change.answered:,} counted by the server, {done.answers:,} answers here"
             checks.append(
                 Check("the server counts as many", change.answered == done.answers, counted)
@@ -204,7 +248,7 @@ def right_answers(done: Done, change: Change | None) -> list[Check]:
 
 def bus_balances(change: Change) -> list[Check]:
     """Look at whether the server's bus lost an event or left a request without an end."""
-    lost, open_ = change.events_lost, change.exchanges_unended
+    lost, open_ = change.events_lost, change.exchanges_open
     return [
         Check("no event was lost", lost == 0, f"{lost:,} lost" if lost else ""),
         Check("every request on the bus ended", open_ == 0, f"{open_:,} did not" if open_ else ""),

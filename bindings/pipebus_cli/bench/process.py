@@ -72,9 +72,9 @@ class Echo:
 
 
 @contextmanager
-def echo(options: Sequence[str]) -> Iterator[Echo]:
-    """Run `pipebus echo` with these options while the block runs."""
-    command = [sys.executable, "-m", "pipebus_cli", "echo", *options]
+def echo(options: Sequence[str], what: Sequence[str] = ("echo",)) -> Iterator[Echo]:
+    """Run `pipebus echo`, or another command that serves, with these options in the block."""
+    command = [sys.executable, "-m", "pipebus_cli", *what, *options]
     process = subprocess.Popen(  # noqa: S603 - our own
         [*command, "--port", "0", "--admin", "127.0.0.1:0", "--log-format", "text"],
         stdout=subprocess.PIPE,
@@ -99,7 +99,7 @@ def _started(process: "subprocess.Popen[str]") -> Echo:
     banner = ""
     found: dict[str, str] = {}
     for line in process.stdout:
-        banner = banner or line.strip()
+        banner = banner or f"pipebus {line.strip()}"
         match = _STARTS.match(line)
         if match:
             found[match[1]] = match[2]

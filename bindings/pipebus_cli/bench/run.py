@@ -122,5 +122,7 @@ class Run(msgspec.Struct, frozen=True):
     seed: int
     environment: Environment
     phases: list[Phase]
+    results: dict[str, float | None] = {}
+    """What a scenario found over its phases, such as `knee_per_s`; None: it did not find it."""
     interrupted: bool = False
     """It was ended early: what is here is what there was until then."""

@@ -3,22 +3,21 @@
 A scenario is a generator of plans; it is sent each phase when it has run, and may go on by it.
 """
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import replace as replaced
 from typing import Any, Final, Literal
 
 import msgspec
 
-from pipebus_cli.bench.job import Done, Job
-from pipebus_cli.bench.metrics import Change
+from pipebus_cli.bench.job import Job
 from pipebus_cli.bench.options import BenchOptions
-from pipebus_cli.bench.phase import Plan
+from pipebus_cli.bench.phase import Plan, Seen
 from pipebus_cli.bench.run import Check, Phase
 from pipebus_cli.bench.target import Target
 
-Scenario = Generator[Plan, Phase, None]
+Results = dict[str, float | None]
+Scenario = Generator[Plan, Phase, Results]
 Loop = Literal["closed", "open"]
-ScenarioName = Literal["steady", "rate", "burst", "clients"]
 
 DURATION: Final = 10.0
 RATE: Final = 1000.0
@@ -57,7 +56,7 @@ class Bench:
                 warmup=warmup,
                 timeout=options.timeout,
                 seed=options.seed,
-                tick=min(1.0, max(0.1, (duration or DURATION) / 20)),
+                tick=_tick(duration or DURATION),
             ),
             **changes,
         )
@@ -71,9 +70,15 @@ class Bench:
         return Plan(name, job, parameters)
 
 
+def _tick(duration: float) -> float:
+    """Return the length of an interval: a second, but 20 of a short phase, and 1,000 of a long one."""
+    return max(0.1, min(1.0, duration / 20), duration / 1000)
+
+
 def steady(bench: Bench) -> Scenario:
     """Send on each connection, again and again, as soon as the answer is there."""
     yield bench.plan("steady")
+    return {}
 
 
 def rate(bench: Bench) -> Scenario:
@@ -83,6 +88,7 @@ def rate(bench: Bench) -> Scenario:
     yield bench.plan(
         f"{asked:,.10g} a second", loop="open", rate=asked, spacing=options.spacing or "poisson"
     )
+    return {}
 
 
 def burst(bench: Bench) -> Scenario:
@@ -91,8 +97,8 @@ def burst(bench: Bench) -> Scenario:
     count = options.count or BURST
     common: dict[str, Any] = {"loop": "open", "count": count, "duration": None, "warmup": 0.0}
 
-    def lost(done: Done, _: Change | None) -> list[Check]:
-        missing = count - done.requests
+    def lost(seen: Seen) -> list[Check]:
+        missing = count - seen.done.requests
         detail = f"{missing:,} of {count:,} were not answered" if missing else ""
         return [Check(f"all {count:,} are answered", ok=not missing, detail=detail)]
 
@@ -108,35 +114,23 @@ def burst(bench: Bench) -> Scenario:
         bench.plan(f"{count:,} at once", rate=None, **common),
     ):
         yield plan if plan.name == "before" else replaced(plan, looks=(lost,))
+    return {}
 
 
 def clients(bench: Bench) -> Scenario:
     """Let more and more clients send at the same time, each on its connection."""
     numbers = bench.options.client_numbers()
 
-    def served(done: Done, _: Change | None) -> list[Check]:
-        starved = sum(1 for count in done.per_client if not count)
-        detail = f"{starved:,} of {len(done.per_client):,} got no answer" if starved else ""
+    def served(seen: Seen) -> list[Check]:
+        starved = sum(1 for count in seen.done.per_client if not count)
+        detail = f"{starved:,} of {len(seen.done.per_client):,} got no answer" if starved else ""
         return [Check("every client is served", ok=not starved, detail=detail)]
 
     for number in numbers:
         name = f"{number:,} client{'' if number == 1 else 's'}"
         plan = bench.plan(name, phases=len(numbers), connections=number)
         yield replaced(plan, looks=(served,))
-
-
-SCENARIOS: Final[dict[ScenarioName, Callable[[Bench], Scenario]]] = {
-    "steady": steady,
-    "rate": rate,
-    "burst": burst,
-    "clients": clients,
-}
-LOOPS: Final[dict[ScenarioName, Loop]] = {
-    "steady": "closed",
-    "rate": "open",
-    "burst": "open",
-    "clients": "closed",
-}
+    return {}
 
 
 def fairness(per_client: list[int]) -> float:

@@ -14,25 +14,24 @@ class Schedule:
     """The next one; infinite after the last."""
     waiting: deque[float]
 
-    def __init__(self, job: Job, start: float, measured: float, until: float) -> None:
-        """Begin at `start`; `job.count` counts from `measured` on, the last is before `until`."""
+    def __init__(self, job: Job, start: float, until: float, count: int | None) -> None:
+        """Begin at `start`; the last one is before `until`, and there are at most `count`."""
         self.waiting = deque()
         self._rate = job.rate
         self._poisson = job.spacing == "poisson"
         self._dice = random.Random(job.seed)  # noqa: S311 - the same load again, no secret
-        self._measured = measured
         self._until = until
-        self._left = job.count
+        self._left = count
         self._start = start
         self._number = 0
-        self.next_due = start if job.rate is not None else measured
+        self.next_due = start
         self._end_if_over()
 
     def advance(self, now: float) -> bool:
         """Move what is due by now to `waiting`; return whether there is more to come."""
         while self.next_due <= now:
             self.waiting.append(self.next_due)
-            if self._left is not None and self.next_due >= self._measured:
+            if self._left is not None:
                 self._left -= 1
             self._step()
         return self.next_due != inf

@@ -2,6 +2,8 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import inf
 from typing import Final
 
@@ -13,7 +15,7 @@ cpu_clock: Final = time.process_time
 
 
 class Tally:
-    """Counts answers to what was due from `begin`'s time on; all else is warm-up."""
+    """Counts from `begin` on, and before that what is wrong, while nothing is warmed up."""
 
     sent_bytes: int
     received_bytes: int
@@ -25,6 +27,7 @@ class Tally:
         self._status = job.message.status
         self._open_loop = job.loop == "open"
         self._from = inf
+        self._warming = False
         self._errors: Counter[str] = Counter()
         self._statuses: Counter[int] = Counter()
         self._first_error = ""
@@ -38,36 +41,42 @@ class Tally:
         self._latencies: list[float] = []
         self._services: list[float] = []
 
-    def begin(self, measured: float) -> None:
-        """Count what is due from `measured` on."""
-        self._from = self._tick_began = measured
+    @contextmanager
+    def warming_up(self) -> Iterator[None]:
+        """Count no error in the block, but remember what the first was."""
+        self._warming = True
+        yield
+        self._warming = False
 
-    def mark(self) -> None:
-        """Count bytes and CPU from here: the warm-up is over."""
+    def begin(self, now: float) -> None:
+        """Count from here."""
+        self._from = self._tick_began = now
         self.sent_bytes = self.received_bytes = 0
         self._cpu = cpu_clock()
 
-    def error(self, kind: str, why: str, now: float) -> None:
-        """Count what came to nothing, but while warming up; also where no connection was opened."""
-        if self._from == inf or now >= self._from:
+    def error(self, kind: str, why: str) -> None:
+        """Count what came to nothing."""
+        self._first_error = self._first_error or f"{kind}: {why}"
+        if not self._warming:
             self._errors[kind] += 1
             self._tick_errors += 1
-            self._first_error = self._first_error or f"{kind}: {why}"
 
     def answer(self, link: Link, now: float) -> None:
         """Count an answer that came whole, and look at whether it is right."""
-        self._answers += 1
-        if link.due < self._from:
-            return
         reader = link.reader
         status = reader.status
-        self._statuses[status] += 1
         wanted = self._status
-        if not (200 <= status <= 299 if wanted is None else status == wanted):
-            self.error(f"status {status}", f"on connection {link.number + 1}", now)
+        right = 200 <= status <= 299 if wanted is None else status == wanted
+        if not right:
+            self.error(f"status {status}", f"on connection {link.number + 1}")
         elif not reader.right:
-            self.error("wrong body", f"on connection {link.number + 1}", now)
-        else:
+            self.error("wrong body", f"on connection {link.number + 1}")
+            right = False
+        if self._warming:
+            return
+        self._answers += 1
+        self._statuses[status] += 1
+        if right:
             link.answered += 1
             self._latencies.append(now - link.due)
             if self._open_loop:

@@ -24,11 +24,17 @@ def duration(seconds: float | None) -> str:
     """Write a duration with its unit."""
     if seconds is None:
         return "-"
-    if seconds < 0.001:
-        return f"{seconds * 1e6:.0f} µs"
-    if seconds < 1:
-        return f"{seconds * 1000:.2f} ms"
-    return f"{seconds:.2f} s"
+    for factor, unit in ((1e6, "µs"), (1e3, "ms")):
+        if seconds * factor < 999.5:
+            return f"{_short(seconds * factor)} {unit}"
+    return f"{_short(seconds)} s"
+
+
+def _short(number: float) -> str:
+    """Write three digits that count."""
+    if number >= 99.95 or not number:
+        return f"{number:,.0f}"
+    return f"{number:.1f}" if number >= 9.995 else f"{number:.2f}"
 
 
 def size(count: float | None) -> str:
@@ -123,26 +129,32 @@ def view(console: Console) -> Iterator[View]:
 def print_results(console: Console, run: Run) -> None:
     """Print what came of a run: a row for each phase, then what was checked."""
     open_loop, several = run.loop == "open", run.scenario == "clients"
+    sizes = run.scenario == "payload"
     table = _table(f"{run.scenario}: {run.target}")
     columns = ["", "requests", "errors", "requests/s", "p50", "p99", "p99.9", "max"]
-    columns += ["service p99"] if open_loop else []
+    columns += ["service\np99"] if open_loop else []
     columns += ["fairness"] if several else []
-    for index, column in enumerate([*columns, "server CPU\na request", "client CPU\na request"]):
+    columns += ["sent/s", "server\npeak"] if sizes else []
+    for index, column in enumerate([*columns, "CPU/req.\nserver", "CPU/req.\nclient"]):
         table.add_column(column, justify="right" if index else "left", no_wrap=True)
     for phase in run.phases:
-        table.add_row(*_row(phase, open_loop=open_loop, several=several))
+        table.add_row(*_row(phase, open_loop=open_loop, several=several, sizes=sizes))
     console.print(table)
     for phase in run.phases:
         if phase.stage_means_s:
             stages = ", ".join(f"{k} {duration(v)}" for k, v in phase.stage_means_s.items())
             console.print(f"{phase.name}: server's time for a request: {stages}", highlight=False)
+    for name, value in run.results.items():
+        console.print(
+            f"{name}: {'not found' if value is None else f'{value:,.6g}'}", highlight=False
+        )
     for phase in run.phases:
         kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(phase.errors.items()))
         if kinds:
             console.print(f"{phase.name}: errors: {kinds}", highlight=False, markup=False)
 
 
-def _row(phase: Phase, *, open_loop: bool, several: bool) -> list[str]:
+def _row(phase: Phase, *, open_loop: bool, several: bool, sizes: bool) -> list[str]:
     def parts(kept: Histogram | None) -> list[str]:
         if kept is None or not kept.count:
             return ["-"] * 4
@@ -158,9 +170,15 @@ def _row(phase: Phase, *, open_loop: bool, several: bool) -> list[str]:
         *parts(Histogram.from_quantiles(phase.latency)),
         *([parts(service)[1]] if open_loop else []),
         *([f"{fairness(phase.per_client):.3f}"] if several else []),
+        *(_amounts(phase) if sizes else []),
         duration(server.cpu_s / phase.requests) if server and phase.requests else "-",
         duration(phase.client_cpu_s / phase.requests) if phase.requests else "-",
     ]
+
+
+def _amounts(phase: Phase) -> list[str]:
+    rate = phase.bytes_sent / phase.duration_s if phase.duration_s else None
+    return [size(rate), size(phase.server.rss_peak_bytes if phase.server else None)]
 
 
 def _table(title: str) -> Table:

@@ -1,6 +1,7 @@
 """The process of the load generator: `python -m pipebus_cli.bench.worker`.
 
-A job comes as one line of standard input, whose end stops it; what it tells goes to standard output.
+A job comes as one line of standard input, then a byte for it to begin; the end of input stops it. What
+it tells goes to standard output.
 """
 
 import gc
@@ -11,7 +12,7 @@ import sys
 
 import msgspec
 
-from pipebus_cli.bench.job import Job, Told
+from pipebus_cli.bench.job import Began, Job, Told
 from pipebus_cli.bench.load import Load
 
 
@@ -29,10 +30,12 @@ def main() -> None:
 
 
 def tell(what: Told) -> None:
-    """Write one line to the parent."""
+    """Write one line to the parent, who looks at the server before it is measured."""
     data = msgspec.json.encode(what) + b"\n"
     while data:
         data = data[os.write(sys.stdout.fileno(), data) :]
+    if isinstance(what, Began):
+        os.read(sys.stdin.fileno(), 1)
 
 
 def _line() -> bytes:

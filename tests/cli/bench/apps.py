@@ -54,3 +54,14 @@ def telling(request: Request, ctx: InlineContext[None]) -> Response:
 async def take(event: Event, ctx: Context[None]) -> None:
     """Take one, and much time for it."""
     await ctx.sleep(60)
+
+
+leaking = Pipeline[None]("leaking")
+_kept: list[bytes] = []
+
+
+@leaking.route("/")
+def leak(request: Request) -> Response:
+    """Keep 100 kB for each request."""
+    _kept.append(b"x" * 100_000)
+    return Response(200, request.body)

@@ -103,8 +103,7 @@ TEXT = """\
 # TYPE pipebus_events_dropped_total counter
 pipebus_events_dropped_total{reason="overflow"} %d
 pipebus_events_dropped_total{reason="diagnostic"} 3
-pipebus_exchanges_opened_total %d
-pipebus_exchanges_ended_total{outcome="replied"} 1
+pipebus_exchanges_open %d
 pipebus_stage_duration_seconds_bucket{stage="read",le="+Inf"} 1
 pipebus_stage_duration_seconds_sum{stage="read"} %s
 pipebus_stage_duration_seconds_count{stage="read"} %d
@@ -117,7 +116,7 @@ http_server_request_duration_seconds_count{http_route="/a}\\"b"} %d
 def test_counters_are_read_as_differences() -> None:
     change = Change(parse(TEXT % (0, 1, "1.5", 10, 2)), parse(TEXT % (2, 4, "3.5", 14, 9)))
     assert change.stage_means() == {"read": 0.5}
-    assert (change.answered, change.events_lost, change.exchanges_unended) == (7, 2, 3)
+    assert (change.answered, change.events_lost, change.exchanges_open) == (7, 2, 4)
 
 
 def test_metrics_that_are_not_there() -> None:

@@ -62,12 +62,20 @@ SCENARIOS: dict[str, list[str]] = {
     "rate": ["--duration", "0.3", "--rate", "300"],
     "burst": ["--count", "100"],
     "clients": ["--duration", "0.4", "--clients", "1,3"],
+    "payload": ["--duration", "0.4", "--sizes", "0,1k,2M"],
+    "errors": ["--duration", "0.5", "--timeout", "30"],
+    "soak": ["--count", "300"],
+    "overload": ["--duration", "1"],
 }
 PHASES = {
     "steady": ["steady"],
     "rate": ["300 a second"],
     "burst": ["before", "100 in a second", "100 at once"],
     "clients": ["1 client", "3 clients"],
+    "payload": ["0 bytes", "1k bytes", "2M bytes"],
+    "errors": ["beside faults", "afterwards"],
+    "soak": ["soak"],
+    "overload": ["capacity"],
 }
 
 
@@ -76,15 +84,14 @@ PHASES = {
 def test_against_our_echo(bench: Bench, scenario: str, runtime: str) -> None:
     assert bench(scenario, "--runtime", runtime, *SCENARIOS[scenario]) == 0, bench.err
     run = bench.run
-    assert [phase.name for phase in run.phases] == PHASES[scenario]
-    assert f"echo on {runtime}" in run.target
+    names = [phase.name for phase in run.phases]
+    assert names[: len(PHASES[scenario])] == PHASES[scenario]
+    assert f" on {runtime}, " in run.target
     assert (run.scenario, run.interrupted) == (scenario, False)
     assert run.options["runtime" if runtime == "trio" else "json"]
     for phase in run.phases:
         assert_balanced(phase)
-        assert phase.errors == {}
         assert all(check.ok for check in phase.checks)
-        assert "the server counts as many" in [check.name for check in phase.checks]
         assert set(phase.stage_means_s) == {"read", "queue", "handler", "write"}
         assert phase.server is not None
         assert phase.server.rss_peak_bytes >= phase.server.rss_before_bytes > 0
@@ -100,19 +107,41 @@ def test_against_uvicorn(bench: Bench, scenario: str) -> None:
         assert bench(scenario, f"{server.url}/echo", *options) == 0, bench.err
     for phase in bench.run.phases:
         assert_balanced(phase)
-        assert phase.errors == {}
         assert phase.server is not None
         assert phase.stage_means_s == {}
 
 
 @contextmanager
 def app(name: str) -> Iterator[list[str]]:
-    """Serve a pipeline of apps.py; yields the arguments that load it."""
+    """Serve a pipeline of apps.py; yields the arguments that load it and watch it."""
     options = ["--port", "0", "--admin", "127.0.0.1:0", "--grace", "0.1"]
     with serving_ours("serve", f"tests.cli.bench.apps:{name}", *options) as server:
         assert server.process.stdout is not None
         admin = server.process.stdout.readline().split()[-1]
-        yield [f"{server.url}/", "--admin", admin]
+        yield [f"{server.url}/", "--admin", admin, "--server-pid", str(server.process.pid)]
+
+
+def test_what_belongs_to_each_scenario_is_checked(bench: Bench) -> None:
+    checked = {}
+    for scenario in ("steady", "burst", "clients", "errors"):
+        assert bench(scenario, *SCENARIOS[scenario]) == 0, bench.err
+        checked[scenario] = {check.name for phase in bench.run.phases for check in phase.checks}
+    everywhere = {"every answer is right", "requests were answered", "no event was lost"}
+    assert all(everywhere <= names for names in checked.values())
+    assert "the server counts as many" in checked["steady"]
+    assert "all 100 are answered" in checked["burst"]
+    assert "every client is served" in checked["clients"]
+    assert len(checked["errors"] - checked["steady"]) == 24
+
+
+def test_overload_finds_a_knee_or_says_that_it_did_not(bench: Bench) -> None:
+    assert bench("overload", "--duration", "2") == 0, bench.err
+    results = bench.run.results
+    assert set(results) == {"closed_loop_per_s", "knee_per_s"}
+    assert results["closed_loop_per_s"]
+    last = bench.run.phases[-1]
+    assert last.name.startswith("recovered: ")
+    assert last.errors == {}
 
 
 FAULTS = {
@@ -132,6 +161,12 @@ def test_an_injected_fault_is_found(bench: Bench, fault: str) -> None:
     assert "1 faults" in bench.out
     with app("fine") as arguments:
         assert bench("steady", *arguments, "--count", "20", "--warmup", "0", *options) == 0
+
+
+def test_a_leak_is_found(bench: Bench) -> None:
+    with app("leaking") as arguments:
+        assert bench("soak", *arguments, "--duration", "1.5") == 1
+    assert "memory does not grow: +" in bench.err
 
 
 def test_a_dropped_connection_is_found(bench: Bench) -> None:
@@ -173,6 +208,8 @@ def test_a_server_that_does_not_echo_is_checked_by_its_status(bench: Bench) -> N
         (["steady", "--rate", "0"], 2, "--rate must be 0.01 to 1e+06, not 0"),
         (["rate", "--rate", "2m"], 2, "'2m' is no number"),
         (["steady", "--clients", "1,x"], 2, "--clients must be numbers"),
+        (["payload", "--sizes", "1k,2T"], 2, "'2T' is no whole number"),
+        (["payload", "--sizes", "2G"], 2, "--sizes must be sizes of bodies"),
         (["steady", "--fail-if", "p99=5"], 2, "no condition"),
         (["steady", "--body-size", "1", "--body-file", "x"], 2, "exclude each other"),
         (["steady", "http://127.0.0.1:1/", "-H", "no colon"], 2, "a header is NAME: VALUE"),
@@ -194,7 +231,7 @@ def test_ctrl_c_ends_it_with_the_results_so_far(tmp_path: Path) -> None:
         "bench",
         "steady",
         "--duration",
-        "60",
+        "20",
         "--warmup",
         "0",
         "--json",
