@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
@@ -155,7 +155,8 @@ class Host:
                     self._driver.abandon_connect(action)
                 elif isinstance(action, Report):
                     said = ids(action.invocation)  # who pumps may be another request
-                    logger.error("%s", action.message, exc_info=action.error, extra=said)
+                    level = logging.WARNING if action.error is None else logging.ERROR
+                    logger.log(level, "%s", action.message, exc_info=action.error, extra=said)
                 elif isinstance(action, StopAccepting):
                     self._driver.stop_accepting()
                     self._engine.drain(self.now())
@@ -248,6 +249,14 @@ class Host:
         else:
             answer.set_result(result)
         self.pump()
+
+    def spawn(self, fn: Callable[..., Awaitable[object]], *args: object) -> None:
+        """Start a task that ends with the server at the latest; what it raises is logged."""
+
+        async def task() -> None:
+            await fn(*args)
+
+        self._runtime.spawn(task)
 
     def leave(self) -> None:
         """Begin the drain after `Limits.drain_delay`; harmless when that was said before."""

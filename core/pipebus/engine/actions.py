@@ -56,10 +56,11 @@ class Flush(msgspec.Struct):
 
 
 class Report(msgspec.Struct):
-    """A handler failed: log it (the bus has published it already)."""
+    """Something for an operator to know: log it (the bus has published it already)."""
 
     message: str
-    error: BaseException
+    error: BaseException | None
+    """What a handler raised; None: it is a warning and nobody's failure."""
     invocation: Invocation | None = None
     """Whose failure it is, if a handler's call is to blame."""
 

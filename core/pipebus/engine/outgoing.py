@@ -218,6 +218,7 @@ class Outgoing:
 
     def breaker_changed(self, change: BreakerChange, now: float) -> None:
         """Publish that a circuit breaker opened, lets a probe through, or closed."""
+        self._outbox.actions.append(Report(_told(change), None))
         topic = BREAKER_TOPICS[change.new]
         if self._bus.listens(topic):
             self._bus.publish(topic, BreakerChanged(*change), now, publisher=self._nobody)
@@ -332,6 +333,20 @@ class Outgoing:
         elif isinstance(call, RoomCall) and isinstance(call.target, HttpCall):
             call.target.room = None
         self._outbox.finish(call)
+
+
+def _told(change: BreakerChange) -> str:
+    """Say in words what became of a breaker."""
+    if change.new == "open":
+        cause = (
+            f"{change.failures} of {change.calls} calls failed"
+            if change.calls
+            else "it fails still"
+        )
+        return f"breaker of {change.name} is open for {change.retry_after:.3g} s: {cause}"
+    if change.new == "half_open":
+        return f"breaker of {change.name} lets one call through"
+    return f"breaker of {change.name} is closed"
 
 
 def _client_error(exchange: Exchange) -> BaseException | None:

@@ -375,6 +375,18 @@ def test_a_probe_that_is_asked_too_early_does_nothing() -> None:
     assert probe.deadline == 5.0
 
 
+def test_who_asks_whether_it_lives_is_told_so_by_a_server_that_is_full() -> None:
+    limits = Limits(max_in_flight=1, max_in_flight_per_client=1)
+    with Simulation(new_pipeline(), limits=limits, health_routes=True) as app:
+        full = app.start("GET", "/slow")
+        assert statuses(app, "/free", 1) == [503]
+        assert statuses(app, "/livez", 2) == [200, 200]
+        assert app.engine.admission.in_flight == 1
+        app.advance(5.0)
+        assert full.response.status == 200
+        assert statuses(app, "/free", 2) == [200, 200]
+
+
 @pytest.mark.parametrize("whole", [True, False])
 def test_who_asks_whether_it_lives_is_told_whatever_the_limits_say(whole: bool) -> None:
     with Simulation(new_pipeline(), rate_limit=RateLimit(1.0, 1), health_routes=True) as app:

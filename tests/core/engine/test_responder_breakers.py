@@ -79,6 +79,11 @@ def test_it_opens_answers_503_at_once_tries_one_and_closes(
         ]
         outcomes = app.engine.bus.counts.outcomes
         assert (outcomes["rejected"], outcomes["cancelled"]) == (5, 0)
+        assert [report.message for report in app.server.reports if report.error is None] == [
+            "breaker of GET /work is open for 5 s: 3 of 3 calls failed",
+            "breaker of GET /work lets one call through",
+            "breaker of GET /work is closed",
+        ]
 
 
 @pytest.mark.parametrize("act", [refuses, lambda: Response(404), Response])
@@ -182,3 +187,15 @@ def test_what_is_no_policy_is_refused_where_it_is_declared() -> None:
         pipeline.route("GET /", rate_limit=5)(lambda request: Response())  # type: ignore[call-overload]
     with pytest.raises(RegistrationError, match="'a': breaker must be a BreakerPolicy, not True"):
         pipeline.respond("a", breaker=True)(lambda event: None)  # type: ignore[call-overload]
+
+
+def test_a_probe_that_fails_is_said_to_have() -> None:
+    program = Program()
+    program.act = fails
+    with Simulation(program.pipeline) as app:
+        for _ in range(3):
+            app.get("/work")
+        app.advance(5.0)
+        app.get("/work")
+        warnings = [report.message for report in app.server.reports if report.error is None]
+        assert warnings[-1] == "breaker of GET /work is open for 5 s: it fails still"
