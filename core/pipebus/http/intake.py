@@ -215,16 +215,17 @@ class Intake(StreamAnswers):
         now: float,
     ) -> None:
         """Dispatch a request."""
-        if not self._admission.begin():
-            self._refuse(session, "max_in_flight", now)
-            return
-        session.admitted = True
-        gate = self._gate
-        if gate is not None and gate.in_flight is not None:
-            if not gate.in_flight.enter(session.key):
-                self._refuse(session, "max_in_flight_per_client", now)
+        if not route.exempt:
+            if not self._admission.begin():
+                self._refuse(session, "max_in_flight", now)
                 return
-            session.holds = session.key
+            session.admitted = True
+            gate = self._gate
+            if gate is not None and gate.in_flight is not None:
+                if not gate.in_flight.enter(session.key):
+                    self._refuse(session, "max_in_flight_per_client", now)
+                    return
+                session.holds = session.key
         session.dispatched = now
         session.state = OPEN
         trace = context_of(request.headers.raw)
