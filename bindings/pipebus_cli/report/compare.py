@@ -4,8 +4,9 @@ A figure differs only where two things agree: the 99 % interval of the ratio exc
 ratio itself is at least 5 % off. The interval is Welch's, of the means over the ticks of the two
 timelines, widened by how much a tick is like the one before it: a minute of stall is one event, not
 sixty. Nothing is drawn by chance: the same two files give the same verdict. It knows the noise within
-a run, not that between two runs of the same thing, which is what the 5 % are for. Below eight ticks
-nothing is said.
+a run, not that between two runs of the same thing, which is what the 5 % are for. "No difference" is
+said where the interval is within 25 % of 1; a wider one is "too noisy", fewer than eight ticks are
+"too short": both say nothing about whether there is a difference.
 """
 
 import itertools
@@ -22,10 +23,11 @@ from pipebus_cli.report.units import duration, rate
 
 CONFIDENCE: Final = 0.99
 FLOOR: Final = 0.05
+NOISY: Final = 0.25
 LEAST_TICKS: Final = 8
 MOST_TICKS: Final = 120
 
-Verdict = Literal["better", "worse", "no difference", "undecided"]
+Verdict = Literal["better", "worse", "no difference", "too noisy", "too short"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,11 @@ def _settings(this: Run, other: Run) -> list[tuple[str, str, str]]:
             "platform": environment.platform,
             "cores": str(environment.cores),
             **{f"version of {name}": text for name, text in environment.versions.items()},
-            **{f"option {name}": str(value) for name, value in run.options.items()},
+            **{
+                f"option {name}": str(value)
+                for name, value in run.options.items()
+                if name != "json"
+            },
         }
 
     ours, theirs = told(this), told(other)
@@ -156,11 +162,12 @@ def _difference(figure: _Figure, this: PhaseAnalysis, other: PhaseAnalysis) -> D
 
 def _verdict(ratio: float | None, interval: Interval | None, *, higher_is_better: bool) -> Verdict:
     if ratio is None or interval is None:
-        return "undecided"
+        return "too short"
     more = ratio >= 1 + FLOOR and interval.low > 1
     less = ratio <= 1 / (1 + FLOOR) and interval.high < 1
     if not (more or less):
-        return "no difference"
+        told = interval.low >= 1 / (1 + NOISY) and interval.high <= 1 + NOISY
+        return "no difference" if told else "too noisy"
     return "better" if more is higher_is_better else "worse"
 
 

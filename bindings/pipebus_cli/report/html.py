@@ -149,8 +149,9 @@ def _comparison(analysis: Analysis, comparison: Comparison | None) -> list[Html]
         tag(
             "p",
             f"The other run: {other.target}, {other.environment.started}. A figure counts as different"
-            " only if the 99 % interval of the ratio (from the intervals of both timelines) excludes"
-            " no change, and the change is at least 5 %.",
+            " only if the 99 % interval of the ratio (from the ticks of both timelines) excludes 1,"
+            " and the change is at least 5 %. Too noisy: the interval is wider than 25 %; too short:"
+            " fewer than eight ticks.",
             class_="quiet",
         ),
         tag("div", table(tables.comparison(comparison)), class_="sheet"),

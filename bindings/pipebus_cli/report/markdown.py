@@ -12,7 +12,10 @@ from pipebus_cli.report.metrics import key_metrics
 from pipebus_cli.report.tables import Table
 
 _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#|~&@$!:])")
-NOISE: Final = "Different only if the 99 % interval of the ratio excludes no change, and the change is at least 5 %."
+NOISE: Final = (
+    "Different only if the 99 % interval of the ratio excludes 1, and the change is at least 5 %. Too"
+    " noisy: the interval is wider than 25 %. Too short: fewer than eight ticks."
+)
 _LEVEL: Final = {"critical": "🔴", "warning": "🟠", "note": "🔵", "good": "🟢"}
 
 

@@ -123,10 +123,18 @@ class Plot:
             tag("circle", tag("title", told), class_=f"dot {kind}", cx=across, cy=down, r="4")
         )
         if label:
-            place = self.x.at(x)
-            anchor = "start" if place < 0.16 else "end" if place > 0.8 else "middle"
+            # A curve that rises leaves room to the right below, and to the left above.
+            right = self.x.at(x) < 0.5
             self._over.append(
-                tag("text", label, class_="label", x=across, y=down - 10, text_anchor=anchor)
+                tag(
+                    "text",
+                    label,
+                    class_="label",
+                    x=across,
+                    dx="6" if right else "-4",
+                    y=down + (17 if right else -9),
+                    text_anchor="start" if right else "end",
+                )
             )
 
     def rule(self, x: float, label: str, *, lift: int = 0) -> None:

@@ -175,7 +175,11 @@ def environment(analysis: Analysis) -> Table:
         ("Load average before", f"{on.load_before:.2f}"),
         ("Seed", f"{run.seed}"),
         *(("Version of " + name, text) for name, text in on.versions.items()),
-        *(("Option " + name, _short(value)) for name, value in run.options.items()),
+        *(
+            ("Option " + name, _short(value))
+            for name, value in run.options.items()
+            if name != "json"
+        ),
         *(
             ("Of phase " + one.phase.name, _parameters(one.phase.parameters))
             for one in analysis.phases

@@ -11,6 +11,7 @@ from pipebus_cli.report.units import change, count, digits, duration, rate, shar
 OUTSIDE_SHARE: Final = 0.7
 BUSY: Final = 0.85
 QUEUE_SHARE: Final = 0.25
+QUEUE_WHOLE: Final = 0.05
 TAIL: Final = 5.0
 TAIL_CRITICAL: Final = 20.0
 TAIL_COUNT: Final = 1_000
@@ -64,14 +65,14 @@ def queueing(one: PhaseAnalysis, analysis: Analysis) -> Iterator[Finding]:
     if one.breakdown is None or not one.breakdown.server_s:
         return
     queue, server = one.breakdown.seconds("queue"), one.breakdown.server_s
-    if queue >= QUEUE_SHARE * server:
+    if queue >= QUEUE_SHARE * server and queue >= QUEUE_WHOLE * one.breakdown.whole_s:
         yield Finding(
             "queueing",
             "warning",
             "Requests wait for a free handler",
             f"{duration(queue)} of the {duration(server)} in the server on the mean"
             f" ({share(queue, server)}) are waiting in the queue.",
-            f"{100 * QUEUE_SHARE:.0f} % of the server's time in the queue",
+            f"{100 * QUEUE_SHARE:.0f} % of the server's time in the queue, and {100 * QUEUE_WHOLE:.0f} % of the request's",
             "Raise the number of handlers at once where they wait for something; where they"
             " compute, more processes help.",
             one.phase.name,

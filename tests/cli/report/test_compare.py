@@ -97,10 +97,20 @@ def test_what_is_certain_but_small_is_no_difference() -> None:
     assert p50.verdict == "no difference"
 
 
+def test_a_noisy_run_says_neither_yes_nor_no() -> None:
+    random = Random(9)
+    values = latencies(20_000)
+    noisy = [
+        msgspec.structs.replace(tick, p50_s=300e-6 * random.choice((1, 3)), p99_s=1.0)
+        for tick in ticks(values)
+    ]
+    assert verdicts(phase(values, timeline=noisy), steady(1.0, 2))["p50"] == "too noisy"
+
+
 def test_too_short_a_timeline_decides_nothing() -> None:
     values = latencies(20_000)
     short = phase(values, timeline=ticks(values, count=7))
-    assert set(verdicts(short, steady(1.3, 1)).values()) == {"undecided"}
+    assert set(verdicts(short, steady(1.3, 1)).values()) == {"too short"}
 
 
 def test_a_long_timeline_is_summed_up() -> None:
@@ -114,9 +124,9 @@ def test_without_latencies_there_is_no_ratio() -> None:
     dead = phase([], requests=0, statuses={}, errors={"connect": 9}, timeline=[])
     found = compare(analyse(run(steady(1.0, 1))), analyse(run(dead)))
     assert [(one.other, one.ratio, one.verdict) for one in found.differences] == [
-        ("0 requests/s", None, "undecided"),
-        ("-", None, "undecided"),
-        ("-", None, "undecided"),
+        ("0 requests/s", None, "too short"),
+        ("-", None, "too short"),
+        ("-", None, "too short"),
     ]
 
 

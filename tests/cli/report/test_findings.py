@@ -183,6 +183,7 @@ NEARLY: list[tuple[str, Run]] = [
     ("connection-reuse", run(phase(latencies(10), connections_opened=10, timeline=[]))),
     ("connection-reuse", of(connections_opened=0)),
     ("queueing", of(stage_means_s={"queue": 20e-6, "handler": 70e-6})),
+    ("queueing", of(stage_means_s={"queue": 15e-6, "handler": 20e-6})),
     ("gc", of(server=use(gc_pauses_s=[0.05, 0.04]))),
     ("gc", of(server=None)),
     ("tail", of(latency=quantiles([0.0] * 5_000), stage_means_s={})),
