@@ -113,7 +113,7 @@ def demo(
     driver: DriverName = "auto",
     wire: WireOption = "auto",
 ) -> int:
-    """Measure an echo server and a client over loopback, beside the figures of the seed report.
+    """Measure an echo server and a client over loopback, figures beside those of two Go programs.
 
     Parameters
     ----------

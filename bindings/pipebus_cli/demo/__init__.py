@@ -1,1 +1,1 @@
-"""`pipebus demo`: the seed report's experiment, measured again."""
+"""`pipebus demo`: an experiment that was made with two Go programs, measured again."""

@@ -114,7 +114,7 @@ class Experiment:
         return drawing
 
     async def _send(self, client: HttpClientProtocol, number: int) -> None:
-        """Measure one exchange as the seed did: call -> head, head -> body complete."""
+        """Measure one exchange as the Go client did: call -> head, head -> body complete."""
         sent = payload(number)
         began = clock()
         async with client.stream("POST", self._url, headers=_HEADERS, body=sent) as response:

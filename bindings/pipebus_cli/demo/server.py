@@ -67,7 +67,7 @@ class MeasuredEngine:
 
 
 class Echo:
-    """Answers with the seed's echo text."""
+    """Answers with the Go server's echo text."""
 
     def __init__(self) -> None:
         self.creation: array[int] = samples()

@@ -1,4 +1,4 @@
-"""The seed report's tables, with this run's figures beside the seed's."""
+"""The tables of the Go programs' report, with this run's figures beside theirs."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ WIDTH: Final = 118
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure: the seed's, that of the seed's programs when they were run again, and ours."""
+    """One figure: the Go programs', theirs when they were run again, and ours."""
 
     name: str
-    seed: str
-    rerun: str
+    then: str
+    again: str
     ours: Callable[[RunFigures], str]
 
 
@@ -37,8 +37,8 @@ def duration(nanoseconds: float) -> str:
 def _rows(
     name: str,
     pick: Callable[[RunFigures], Spread],
-    seed: dict[str, str],
-    rerun: dict[str, str],
+    then: dict[str, str],
+    again: dict[str, str],
 ) -> list[Row]:
     """Return the five figures of one duration."""
     figures: dict[str, Callable[[Spread], float]] = {
@@ -52,8 +52,8 @@ def _rows(
     def row(figure: str, read: Callable[[Spread], float]) -> Row:
         return Row(
             f"{name}, {figure}",
-            seed.get(figure, "-"),
-            rerun.get(figure, "-"),
+            then.get(figure, "-"),
+            again.get(figure, "-"),
             lambda run: duration(read(pick(run))),
         )
 
@@ -147,18 +147,19 @@ CLIENT: Final = [
 ]
 
 NOTES: Final = """\
-Seed: the report; "Go again": its two programs rebuilt and rerun over loopback on another machine. -: not measured.
-* Unit artefacts: the seed's log mixed "912us" with "2.03ms" and its script dropped the unit, so that a mean of
+Go, then: the report of two Go programs, which made this experiment first. Go, again: both rebuilt and rerun over
+loopback on another machine. -: not measured.
+* Unit artefacts: their log mixed "912us" with "2.03ms" and the report's script dropped the unit, so that a mean of
   20.3 ms stood above a maximum of 8.3 ms. The true mean was about 1-2 ms. The 36.8 ms were call -> head, not a
-  connect: the client kept one connection all along. Compare "Go again".
-[1] Event taken by the handler -> response published on the bus: Engine.complete returned. The seed's includes about
+  connect: the client kept one connection all along. Compare "Go, again".
+[1] Event taken by the handler -> response published on the bus: Engine.complete returned. Go's includes about
     34 log lines. Parsing, the request's own publish and the socket are in neither.
-[2] From the request event to a response: the echo text is composed. The seed's decodes and encodes JSON as well.
+[2] From the request event to a response: the echo text is composed. Go's decodes and encodes JSON as well.
 [3] The clock read around Engine.complete: the reply is published, paired with its connection, and encoded as HTTP.
-    The seed's is the publish alone.
+    Go's is the publish alone.
 [4] User and system CPU of the process / requests: the server's from listening to drained, the client's without the
-    progress bar. The seed's: 30 s and 39 s over 21.5 h, mostly waiting, / 25,816.
-[5] Status 200 and the right text with the request's own number. The seed never looked at the status.
+    progress bar. Go's: 30 s and 39 s over 21.5 h, mostly waiting, / 25,816.
+[5] Status 200 and the right text with the request's own number. The Go client never looked at the status.
 [6] Client call -> body read, one request at a time. Both processes and their buses are in it.
 [7] TCP only: the address is a number and there is no TLS. Part of the first request's RTT.
 [8] Client call -> head of the response.
@@ -181,10 +182,10 @@ def _new_table(title: str, columns: Iterable[str]) -> Table:
 
 
 def _table(title: str, rows: Sequence[Row], runs: Sequence[RunFigures]) -> Table:
-    table = _new_table(title, ["", "Seed", "Go again", *(run.runtime for run in runs)])
+    table = _new_table(title, ["", "Go, then", "Go, again", *(run.runtime for run in runs)])
     for row in rows:
         name = row.name.replace("[", r"\[")
-        table.add_row(name, row.seed, row.rerun, *(row.ours(run) for run in runs))
+        table.add_row(name, row.then, row.again, *(row.ours(run) for run in runs))
     return table
 
 
