@@ -1,8 +1,9 @@
 """Test a pipeline without sockets, without an event loop, and without waiting.
 
-Run it by `pytest examples/test_without_sockets.py`. `Simulation` steps the handlers itself, in
-virtual time: a timeout of 30 seconds takes no time and always comes at its moment. When a test ends
-it drains the server and fails if anything is left behind.
+Copy it out of the clone, whose settings pytest would take, and run it by
+`pytest test_without_sockets.py`. `Simulation` steps the handlers itself, in virtual time: a timeout
+of 30 seconds takes no time and always comes at its moment. When a test ends it drains the server
+and fails if anything is left behind.
 """
 
 from typing import Final
