@@ -85,7 +85,7 @@ class Host:
     """
 
     __slots__ = (
-        "_actions", "_at_once", "_clock", "_driver", "_engine", "_flush", "_next_action", "_next_wake", "_pumping", "_runner",
+        "_actions", "_at_once", "_begins", "_clock", "_driver", "_engine", "_flush", "_next_action", "_next_wake", "_pumping", "_runner",
         "_runtime", "_thread_calls", "_timer_at", "_timer_waiter", "_wait_drained", "_wall",
         "_wall_due", "drained", "runtime_name",
     )  # fmt: skip
@@ -115,6 +115,7 @@ class Host:
         self._timer_at = INFINITY
         self._timer_waiter = runtime.new_waiter()
         self._wait_drained: list[Waiter] = []
+        self._begins: Callable[[], None] | None = None
         self.drained: bool = False
         self.runtime_name: str = runtime.name
         runtime.spawn(self._keep_time)
@@ -160,6 +161,8 @@ class Host:
                 elif isinstance(action, StopAccepting):
                     self._driver.stop_accepting()
                     self._engine.drain(self.now())
+                    if self._begins is not None:
+                        self._begins()
                 else:
                     self._note_drained(action)
         finally:
@@ -258,8 +261,12 @@ class Host:
 
         self._runtime.spawn(task)
 
-    def leave(self) -> None:
-        """Begin the drain after `Limits.drain_delay`; harmless when that was said before."""
+    def leave(self, begins: Callable[[], None] | None = None) -> None:
+        """Begin the drain after `Limits.drain_delay`; harmless when that was said before.
+
+        `begins` is called at its begin.
+        """
+        self._begins = begins or self._begins
         self._engine.leave(self.now())
         self.pump()
 

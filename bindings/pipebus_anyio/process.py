@@ -62,13 +62,18 @@ async def run_until_signal(
         with anyio.open_signal_receiver(*STOP_SIGNALS) as signals:
             started(server)
             async for number in signals:
-                if not server.draining:
-                    logger.info("%s: draining", signal.Signals(number).name)
-                    server.begin_drain()
-                else:
+                name = signal.Signals(number).name
+                if server.draining:
                     status = 128 + number
                     scope.cancel()
                     return
+                delay = options.limits.drain_delay
+                if delay:
+                    logger.info("%s: not ready; draining in %g s", name, delay)
+                    server.begin_drain(lambda: logger.info("draining"))
+                else:
+                    logger.info("%s: draining", name)
+                    server.begin_drain()
 
     def new_owned_runtime() -> Runtime:
         runtime = new_runtime()
@@ -83,12 +88,15 @@ async def run_until_signal(
             tasks.start_soon(watch, server, scope)
             await server.wait_drained()
             tasks.cancel_scope.cancel()
+    logger.info("ended")
     return status
 
 
 def _say_where(server: Server) -> None:
     for url in server.urls:
         logger.info("listening at %s", url)
+    for url in server.admin_urls:
+        logger.info("admin at %s", url)
 
 
 def prepare(log_level: int | str, log_format: LogFormat = "text") -> None:

@@ -28,6 +28,7 @@ from pipebus.pipeline.client_protocol import HttpClientProtocol
 from pipebus.pipeline.declare import Pipeline
 from pipebus.telemetry.families import Family
 from pipebus.telemetry.trace import Tracer, Tracing
+from pipebus_anyio.bind import Bind
 from pipebus_anyio.bus import ServerBus
 from pipebus_anyio.host import Driver, Host
 from pipebus_anyio.network import Network, SocketNetwork
@@ -77,13 +78,15 @@ class Server:
         driver: Driver,
         wire: WireCodec,
         options: Options,
+        admin: "Server | None" = None,
     ) -> None:
         self._host = host
+        self._admin = admin
         self.engine = engine
         self.options = options
         self.addresses: list[Address] = []
         """Where it listens: `(host, port)`, or the path of a UNIX socket; ports as they are."""
-        self.admin_urls: list[str] = []
+        self.admin_urls: list[str] = [] if admin is None else admin.urls
         """Where the admin listener is, if there is one: each the base of its paths."""
         self.bus: ServerBus = ServerBus(host, engine)
         self.client: HttpClientProtocol = TaskClient(engine, host)
@@ -95,7 +98,6 @@ class Server:
         self.wire = wire
         """The codec that takes its heads apart."""
         self.draining: bool = False
-        self._admin: Server | None = None
 
     @property
     def urls(self) -> list[str]:
@@ -119,6 +121,15 @@ class Server:
         """
         return self._host.read(partial(collect, self.engine))
 
+    def open_admin(self, bind: Bind) -> None:
+        """Have the admin listener, whose `admin=[]` was nowhere so far, begin to listen soon.
+
+        For one who takes the place of another: who asks is to be told by one of them at a time.
+        What cannot be listened at is logged.
+        """
+        assert self._admin is not None, "`admin` was not an empty list"
+        self._admin._host.spawn(self._admin.driver.listen, bind)
+
     def close_admin(self) -> None:
         """Let the admin listener answer no more, for one who took its place is asked from now on.
 
@@ -129,13 +140,14 @@ class Server:
         if self._admin is not None:
             self._host.read(self._admin.begin_drain)
 
-    def begin_drain(self) -> None:
+    def begin_drain(self, begins: Callable[[], None] | None = None) -> None:
         """Stop accepting, finish what is in flight within `Limits.grace`, then close.
 
-        Before that `/readyz` says 503 for `Limits.drain_delay`, and all is served as ever.
+        Before that `/readyz` says 503 for `Limits.drain_delay`, and all is served as ever; `begins`
+        is called when that is over.
         """
         self.draining = True
-        self._host.leave()
+        self._host.leave(begins)
 
     async def wait_drained(self) -> None:
         """Wait until a drain is over."""
@@ -272,8 +284,7 @@ async def serve(
     ):
         engine.start(state, host.now())
         operated.engine = engine
-        server = Server(host, engine, driver, wire, options)
-        server.admin_urls = [] if admin is None else admin.urls
+        server = Server(host, engine, driver, wire, options, admin)
         server.addresses = await driver.listen(options.bind)
         yield server
         await server.drain()
@@ -291,5 +302,12 @@ async def _admin(
         bind=options.admin, limits=_ADMIN_LIMITS, wire=options.wire, driver=options.driver,
         unix_mode=options.unix_mode,
     )  # fmt: skip
-    async with serve(new_runtime, admin_pipeline(operated), own) as admin:
+    async with AsyncExitStack() as stack:
+        try:
+            admin = await stack.enter_async_context(
+                serve(new_runtime, admin_pipeline(operated), own)
+            )
+        except OSError as error:  # which of the two listeners cannot have its address?
+            error.strerror = f"admin: {error.strerror or error}"
+            raise
         yield admin

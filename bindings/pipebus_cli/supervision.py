@@ -40,6 +40,8 @@ class Start:
     """Start a worker's process, with the sockets of its slot."""
 
     worker: Worker
+    replaces: bool = False
+    """Whether another one serves in its slot until this one does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,13 @@ class Send:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """Tell a worker that another one serves in its place, so that it ends."""
+
+    worker: Worker
+
+
+@dataclass(frozen=True, slots=True)
 class Log:
     """Write a line, about one worker or about them all."""
 
@@ -59,7 +68,7 @@ class Log:
     error: bool = False
 
 
-Action = Start | Send | Log
+Action = Start | Send | Replace | Log
 
 
 class Supervision:
@@ -107,7 +116,7 @@ class Supervision:
             if self._leaving is None:
                 self._next_turn(now)
             else:
-                self._end(self._leaving, now)
+                self._end(self._leaving, now, Replace(self._leaving))
         elif not self._proven:
             self._proven = True
             for number in range(1, len(self._slots)):
@@ -206,10 +215,10 @@ class Supervision:
 
     # --- parts ---------------------------------------------------------------------------------
 
-    def _start(self, slot: int, now: float) -> Worker:
+    def _start(self, slot: int, now: float, *, replaces: bool = False) -> Worker:
         worker = Worker(slot, now)
         self._alive.append(worker)
-        self._actions.append(Start(worker))
+        self._actions.append(Start(worker, replaces))
         return worker
 
     def _send(self, worker: Worker, number: signal.Signals) -> None:
@@ -218,10 +227,10 @@ class Supervision:
     def _log(self, text: str, worker: Worker | None = None, *, error: bool = False) -> None:
         self._actions.append(Log(text, worker, error))
 
-    def _end(self, worker: Worker, now: float) -> None:
+    def _end(self, worker: Worker, now: float, how: Action | None = None) -> None:
         worker.state = "stopping"
         worker.kill_at = now + self._grace + MARGIN
-        self._send(worker, signal.SIGTERM)
+        self._actions.append(how or Send(worker, signal.SIGTERM))
 
     def _restart(self, slot: _Slot, worker: Worker, now: float) -> str:
         """Start another in place of one that died; say when."""
@@ -254,7 +263,7 @@ class Supervision:
         self._turn = turn
         slot = self._slots[turn]
         slot.restart_at = INFINITY
-        slot.successor = self._start(turn, now)
+        slot.successor = self._start(turn, now, replaces=slot.current is not None)
 
     def _successor_ended(self, slot: _Slot, worker: Worker, status: int, now: float) -> None:
         what = "the old worker stays"

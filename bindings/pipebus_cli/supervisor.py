@@ -13,14 +13,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import chain
 from typing import Final
 
 from pipebus_anyio.bind import ListeningSocket
 from pipebus_anyio.process import STOP_SIGNALS
-from pipebus_cli.supervision import Log, Send, Start, Supervision, Worker
-from pipebus_cli.worker import OPTION, write_descriptors
+from pipebus_cli.supervision import Log, Replace, Send, Start, Supervision, Worker
+from pipebus_cli.worker import OPTION, REPLACED, Given
 
 logger: logging.Logger = logging.getLogger("pipebus")
 
@@ -29,35 +29,43 @@ _CANNOT_START: Final = 71  # EX_OSERR of sysexits.h
 
 
 class Child:
-    """A worker's process, and the pipe in which it says that it is ready."""
+    """A worker's process, the pipe in which it says that it is ready, and the one that it reads."""
 
     def __init__(
         self,
         command: Sequence[str],
         sockets: Sequence[ListeningSocket],
         admin: Sequence[ListeningSocket],
-        supervisor_pipe: int,
+        *,
+        number: int,
+        replaces: bool,
     ) -> None:
         self.ready_pipe: int | None
         self.ready_pipe, write = os.pipe()
-        passed = (
-            (write, supervisor_pipe),
-            tuple(one.sock.fileno() for one in sockets),
-            tuple(one.sock.fileno() for one in admin),
+        # Its end is what the worker sees when this process is gone: nobody else has this side.
+        read, self._told = os.pipe()
+        given = Given(
+            number=number,
+            replaces=replaces,
+            pipes=[write, read],
+            sockets=[one.sock.fileno() for one in sockets],
+            admin=[one.sock.fileno() for one in admin],
         )
         try:
             # The command is this interpreter with the arguments that the user gave to it. In a
             # session of its own: a terminal's Ctrl-C would reach it beside the SIGTERM from here.
             self.process: subprocess.Popen[bytes] = subprocess.Popen(  # noqa: S603
-                [*command, OPTION, write_descriptors(*passed)],
-                pass_fds=tuple(chain(*passed)),
+                [*command, OPTION, given.write()],
+                pass_fds=given.descriptors,
                 start_new_session=True,
             )
         except OSError:
             os.close(self.ready_pipe)
+            os.close(self._told)
             raise
         finally:
             os.close(write)
+            os.close(read)
 
     def read_banner(self) -> str:
         """Return what it has written when it was ready; empty if it has ended before."""
@@ -66,6 +74,15 @@ class Child:
         os.close(self.ready_pipe)
         self.ready_pipe = None
         return text
+
+    def replace(self) -> None:
+        """Have it end, for another one serves in its place."""
+        with suppress(BrokenPipeError):  # it has ended by itself
+            os.write(self._told, REPLACED)
+
+    def close(self) -> None:
+        """Let go of what it was told by, once it has ended."""
+        os.close(self._told)
 
 
 class Supervisor:
@@ -93,8 +110,6 @@ class Supervisor:
         self._waited_for = set(range(len(sockets)))
         self._selector = selectors.DefaultSelector()
         self._signals, self._signals_in = socket.socketpair()
-        # Nothing is ever written to it. Its end is what workers see when this process is gone.
-        self._alive_pipe, self._alive_pipe_in = os.pipe()
 
     @property
     def error(self) -> str:
@@ -105,8 +120,6 @@ class Supervisor:
         """Supervise until it is over; return the exit status."""
         supervision = self._supervision
         with ExitStack() as stack:
-            stack.callback(os.close, self._alive_pipe)
-            stack.callback(os.close, self._alive_pipe_in)
             stack.callback(self._close_sockets)
             stack.enter_context(self._selector)
             self._receive_signals(stack)
@@ -174,24 +187,33 @@ class Supervisor:
             self._supervision.ended(worker, status, time.monotonic())
             self._carry_out()  # the line that says so has its number still
             del self._children[worker]
+            child.close()
 
     # --- actions -------------------------------------------------------------------------------
 
     def _carry_out(self) -> None:
         while (action := self._supervision.next_action()) is not None:
             match action:
-                case Start(worker):
-                    self._start(worker)
+                case Start(worker, replaces):
+                    self._start(worker, replaces=replaces)
+                case Replace(worker):
+                    self._children[worker].replace()
                 case Send(worker, number):
                     self._children[worker].process.send_signal(number)
                 case Log(text, worker, error):
                     about = "" if worker is None else f"worker {self._name(worker)}: "
                     logger.log(logging.ERROR if error else logging.INFO, "%s%s", about, text)
 
-    def _start(self, worker: Worker) -> None:
+    def _start(self, worker: Worker, *, replaces: bool) -> None:
+        slot = worker.slot
         try:
-            slot = worker.slot
-            child = Child(self._command, self._sockets[slot], self._admin[slot], self._alive_pipe)
+            child = Child(
+                self._command,
+                self._sockets[slot],
+                self._admin[slot],
+                number=slot + 1,
+                replaces=replaces,
+            )
         except OSError as error:  # no more processes or memory, or the interpreter is replaced
             # Whoever reads this needs the reason of the system, not the place in this program.
             logger.error("cannot start worker %d: %s", worker.slot + 1, error)  # noqa: TRY400

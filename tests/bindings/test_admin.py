@@ -16,7 +16,7 @@ from pipebus.pipeline.context import Context
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio.options import Options
 from tests.bindings.conftest import Stack
-from tests.bindings.peer import get, peer
+from tests.bindings.peer import get, peer, until
 
 pytestmark = pytest.mark.anyio
 
@@ -71,20 +71,47 @@ async def test_alive_and_ready_and_then_not(stack: Stack) -> None:
 
             server.begin_drain()
             answer = await admin.ask(get("/readyz"))
-            assert (answer.status, answer.body) == (503, b"serving: draining\n")
+            assert (answer.status, answer.body) == (503, b"serving: about to drain\n")
             assert (await client.ask(get("/"))).headers.get("connection") is None
             async with peer(server.addresses[0]) as late:  # nobody has told its balancer yet
                 assert (await late.ask(get("/"))).status == 200
             await server.wait_drained()
             assert (await admin.ask(get("/livez"))).status == 200
+            assert (await admin.ask(get("/readyz"))).body == b"serving: draining\n"
 
 
 async def test_an_admin_address_that_is_taken(stack: Stack) -> None:
     async with stack.serve(new_pipeline({"up": True})) as first:
         taken = first.addresses[0]
-        with pytest.raises(OSError, match=f"cannot listen on {taken[0]} port {taken[1]}"):
+        with pytest.raises(OSError, match=f"admin: cannot listen on {taken[0]} port {taken[1]}"):
             async with stack.serve(new_pipeline({"up": True}), admin=taken):
                 pass
+
+
+async def test_it_opens_late_and_closes_early_where_servers_take_turns(stack: Stack) -> None:
+    admin = ("127.0.0.1", _free_port())
+    async with stack.serve(new_pipeline({"up": True}), admin=[]) as server:
+        assert server.admin_urls == []
+        server.open_admin(admin)
+        await until(lambda: _connects(admin))
+        async with peer(admin) as kept, peer(server.addresses[0]) as client:
+            assert (await kept.ask(get("/livez"))).status == 200
+            server.close_admin()
+            server.close_admin()
+            assert not _connects(admin)
+            assert await kept.rest() == b""  # it would be asked for ever
+            assert (await client.ask(get("/"))).status == 200
+
+
+async def test_one_without_an_admin_listener_has_none_to_close(stack: Stack) -> None:
+    async with stack.serve(new_pipeline({"up": True})) as server:
+        server.close_admin()
+        assert not server.draining
+
+
+def _connects(address: tuple[str, int]) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(address) == 0
 
 
 async def test_it_is_there_before_the_lifespan_and_after_it(stack: Stack) -> None:

@@ -88,20 +88,26 @@ async def test_a_signal_drains(stack: Stack) -> None:
 
 
 @pytest.mark.anyio
-async def test_the_log_says_where_it_listens(
+async def test_the_log_says_where_it_listens_and_how_it_ends(
     stack: Stack, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
     caplog.set_level("INFO", "pipebus")
-    options = Options(bind=["127.0.0.1:0", f"unix:{tmp_path}/a.sock"])
+    options = Options(
+        bind=["127.0.0.1:0", f"unix:{tmp_path}/a.sock"],
+        admin="127.0.0.1:0",
+        limits=Limits(drain_delay=0.01),
+    )
     async with anyio.create_task_group() as tasks:
         module = importlib.import_module(f"pipebus_{stack.runtime}.runtime")
         new_runtime = getattr(module, f"{stack.runtime.capitalize()}Runtime")
         tasks.start_soon(process.run_until_signal, new_runtime, Held().pipeline, options)
-        await until(lambda: len(caplog.messages) == 2)
+        await until(lambda: len(caplog.messages) == 3)
         os.kill(os.getpid(), signal.SIGTERM)
-    tcp, unix, *_ = caplog.messages
+    tcp, unix, admin, *end = caplog.messages
     assert re.fullmatch(r"listening at http://127\.0\.0\.1:\d+", tcp)
     assert unix == f"listening at unix:{tmp_path}/a.sock"
+    assert re.fullmatch(r"admin at http://127\.0\.0\.1:\d+", admin)
+    assert end == ["SIGTERM: not ready; draining in 0.01 s", "draining", "ended"]
 
 
 @pytest.mark.anyio

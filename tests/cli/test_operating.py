@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import threading
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -71,9 +72,72 @@ def test_each_worker_has_an_admin_listener_of_its_own(app: Path) -> None:
         assert [ask(port, "/livez")[:2] for port in (first, second)] == [(200, "ok\n")] * 2
 
 
+SLOW = """\
+import os
+from contextlib import asynccontextmanager
+import anyio
+from pipebus import Context, Pipeline, Request, Response
+
+@asynccontextmanager
+async def lifespan():
+    await anyio.sleep(0.3)
+    yield
+
+pipeline = Pipeline("app", lifespan=lifespan)
+
+@pipeline.route("GET /until-told")
+async def until_told(request: Request, ctx: Context) -> Response:
+    while not os.path.exists("told"):
+        await ctx.sleep(0.01)
+    return Response.text("done")
+
+@pipeline.route("GET /VERSION")
+def version(request: Request) -> Response:
+    return Response.text("VERSION")
+"""
+
+
+def test_the_admin_listeners_of_an_old_and_a_new_worker_take_turns(tmp_path: Path) -> None:
+    """Who asks is told by one of them at a time: ready all along, by the new one from then on."""
+    (tmp_path / "app.py").write_text(SLOW.replace("VERSION", "old"))
+    options = ["--port", "0", "--workers", "1", "--admin", "127.0.0.1:0"]
+    with serving("serve", "app:pipeline", *options, cwd=tmp_path) as server:
+        [admin] = admin_ports(server, 1)
+        ask(server.port, "/old")
+        busy = HTTPConnection("127.0.0.1", server.port, timeout=30)
+        busy.request("GET", "/until-told")
+        while "\npipebus_requests_in_flight 1\n" not in ask(admin, "/metrics")[1]:
+            pass
+        (tmp_path / "app.py").write_text(SLOW.replace("VERSION", "newer"))
+        server.signal(signal.SIGHUP)
+        readiness: list[tuple[int, str]] = []
+        enough = threading.Event()
+
+        def look() -> None:
+            while not enough.is_set():
+                readiness.append(ask(admin, "/readyz")[:2])
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            server.wait_logged("worker 1: SIGTERM: draining")  # the old worker's line
+            metrics = [ask(admin, "/metrics")[1] for _ in range(20)]
+        finally:
+            enough.set()
+            looking.join()
+        assert not [text for text in metrics if "/old" in text]
+        assert set(readiness) == {(200, "ok\n")}
+        (tmp_path / "told").touch()
+        assert busy.getresponse().read() == b"done"
+        busy.close()
+        server.wait_logged("reloaded")
+        assert ask(server.port, "/newer")[0] == 200
+        server.wait_logged("worker 1: ended")
+
+
 def test_limits_proxies_and_ids(app: Path) -> None:
     options = [
-        "--port", "0", "--rate-limit", "0.001", "--rate-burst", "2", "--trusted-proxy",
+        "--port", "0", "--rate-limit", "0.001", "--rate-burst", "1", "--trusted-proxy",
         "127.0.0.0/8", "--trusted-proxy", "10.0.0.0/8", "--request-id", "--server-timing",
         "--health-routes",
     ]  # fmt: skip

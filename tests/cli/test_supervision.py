@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipebus.limits import INFINITY
-from pipebus_cli.supervision import Log, Send, Start, Supervision, Worker
+from pipebus_cli.supervision import Log, Replace, Send, Start, Supervision, Worker
 
 GRACE, MARGIN = 30.0, 10.0
 
@@ -21,6 +21,8 @@ class Played:
         self.now = 100.0
         self.started: list[Worker] = []
         self.sent: list[tuple[Worker, signal.Signals]] = []
+        self.replacing: list[Worker] = []
+        self.replaced: list[Worker] = []
         self.log: list[str] = []
         self.errors: list[str] = []
         self("begin")
@@ -29,8 +31,13 @@ class Played:
         getattr(self.machine, name)(*arguments, self.now)
         while (action := self.machine.next_action()) is not None:
             match action:
-                case Start(worker):
+                case Start(worker, replaces):
                     self.started.append(worker)
+                    if replaces:
+                        self.replacing.append(worker)
+                case Replace(worker):
+                    self.replaced.append(worker)
+                    self.sent.append((worker, signal.SIGTERM))  # which it sends to itself
                 case Send(worker, number):
                     self.sent.append((worker, number))
                 case Log(text, worker, error):
@@ -124,9 +131,9 @@ def test_a_reload_replaces_one_after_the_other() -> None:
     first, second = play.all_ready()
     play("reload")
     new_first = play.new()
-    assert (new_first.slot, play.sent) == (0, [])
+    assert (new_first.slot, play.sent, play.replaced) == (0, [], [])
     play("ready", new_first)
-    assert play.sent == [(first, signal.SIGTERM)]
+    assert (play.sent, play.replaced) == ([(first, signal.SIGTERM)], [first])
     assert play.machine.next_deadline() == play.now + GRACE + MARGIN
     assert play.started == []  # not before the old one has drained
     play("ended", first, 0)
@@ -135,6 +142,7 @@ def test_a_reload_replaces_one_after_the_other() -> None:
     play("ready", new_second)
     play("ended", second, 0)
     assert play.sent == [(first, signal.SIGTERM), (second, signal.SIGTERM)]
+    assert (play.replacing, play.replaced) == ([new_first, new_second], [first, second])
     assert play.log == [
         "reloading one by one",
         "1: ready after 0.00 s",
@@ -286,7 +294,7 @@ def test_a_signal_drains_all_at_once() -> None:
     workers = play.all_ready()
     play("stop", signal.SIGINT)
     assert play.sent == [(worker, signal.SIGTERM) for worker in workers]
-    assert play.log == ["SIGINT: draining"]
+    assert (play.log, play.replaced) == (["SIGINT: draining"], [])
     play("ended", workers[1], 0)
     assert play.machine.next_deadline() is not None  # not over yet
     play("reload")

@@ -75,9 +75,11 @@ class Checks:
         handlers.checks = self
 
     @property
-    def leaving(self) -> bool:
-        """Whether the end was announced: no new traffic is welcome."""
-        return self._drain.leaving
+    def leaving(self) -> str:
+        """Why no new traffic is welcome, where the end was announced; otherwise empty."""
+        if not self._drain.leaving:
+            return ""
+        return "about to drain" if self._drain.state == "serving" else "draining"
 
     @property
     def ready(self) -> bool:

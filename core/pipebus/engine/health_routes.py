@@ -38,7 +38,7 @@ def readiness(checks: Checks | None, *, details: bool = True) -> list[tuple[str,
         return [("started", "not yet")]
     return [
         ("started", "" if checks.started else "not yet"),
-        ("serving", "draining" if checks.leaving else ""),
+        ("serving", checks.leaving),
         *(
             (f"check {check.name}", (check.detail if details else "") or _FINDING[check.state])
             for check in checks.all

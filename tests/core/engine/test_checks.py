@@ -96,10 +96,11 @@ def test_a_check_that_takes_too_long_is_cancelled(world: World, app: Simulation)
 def test_unready_from_the_first_signal_on(world: World, app: Simulation) -> None:
     app.engine.leave(app.world.now)
     app.server.pump()
-    assert ask(app, "/readyz") == (503, "serving: draining\n")
+    assert ask(app, "/readyz") == (503, "serving: about to drain\n")
     assert app.request("GET", "/").status == 200
     assert ask(app, "/livez") == (200, "ok\n")
     app.drain()
+    assert app.engine.checks.leaving == "draining"
     runs = world.runs
     app.advance(60.0)
     assert world.runs == runs
