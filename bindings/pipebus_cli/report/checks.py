@@ -12,7 +12,11 @@ from pipebus_cli.report.units import duration
 SLACK: Final = 1e-6
 """Relative: sums of floats are not exact."""
 STAGES_SLACK: Final = 0.02
-"""Relative: server and client read two clocks, and the server reads its own after the last byte left."""
+STAGES_SLACK_S: Final = 20e-6
+"""Server and client read two clocks, and the server its own when the client may have the answer already."""
+STAGES_ABSURD: Final = 1.5
+STAGES_ABSURD_S: Final = 1e-3
+"""What no busy machine between that answer and that clock explains any more."""
 TIMELINE_SLACK: Final = 1.0
 """Seconds: the last tick ends when the loop gets round to it."""
 LONGEST: Final = 1e9

@@ -59,6 +59,8 @@ def _findings(findings: list[Finding]) -> str:
 
 def _finding(group: Group) -> str:
     one = group.first
+    if one.severity == "good" and len(group.evidence) > 1:
+        return f"- {_LEVEL[one.severity]} **{text(one.title)}** in {len(group.evidence)} phases"
     evidence = " ".join(
         f"{text(phase)}\\: {text(told)}" if phase and len(group.evidence) > 1 else text(told)
         for phase, told in group.evidence

@@ -11,7 +11,7 @@ from pipebus_cli.report.units import change, count, digits, duration, rate, shar
 OUTSIDE_SHARE: Final = 0.7
 BUSY: Final = 0.85
 QUEUE_SHARE: Final = 0.25
-QUEUE_WHOLE: Final = 0.05
+QUEUE_S: Final = 0.001
 TAIL: Final = 5.0
 TAIL_CRITICAL: Final = 20.0
 TAIL_COUNT: Final = 1_000
@@ -65,14 +65,14 @@ def queueing(one: PhaseAnalysis, analysis: Analysis) -> Iterator[Finding]:
     if one.breakdown is None or not one.breakdown.server_s:
         return
     queue, server = one.breakdown.seconds("queue"), one.breakdown.server_s
-    if queue >= QUEUE_SHARE * server and queue >= QUEUE_WHOLE * one.breakdown.whole_s:
+    if queue >= QUEUE_SHARE * server and queue >= QUEUE_S:
         yield Finding(
             "queueing",
             "warning",
             "Requests wait for a free handler",
             f"{duration(queue)} of the {duration(server)} in the server on the mean"
             f" ({share(queue, server)}) are waiting in the queue.",
-            f"{100 * QUEUE_SHARE:.0f} % of the server's time in the queue, and {100 * QUEUE_WHOLE:.0f} % of the request's",
+            f"{100 * QUEUE_SHARE:.0f} % of the server's time in the queue, and {duration(QUEUE_S)}",
             "Raise the number of handlers at once where they wait for something; where they"
             " compute, more processes help.",
             one.phase.name,
@@ -120,14 +120,17 @@ def latency_drift(one: PhaseAnalysis, analysis: Analysis) -> Iterator[Finding]:
     if len(values) < DRIFT_TICKS:
         return
     first, _, last = thirds(values)
-    if first and last >= first * (1 + LATENCY_GROWTH):
+    # Medians of noisy thirds differ by chance: most of the one must be above most of the other.
+    third = len(values) // 3
+    apart = sorted(values[-third:])[third // 4] > sorted(values[:third])[-1 - third // 4]
+    if first and last >= first * (1 + LATENCY_GROWTH) and apart:
         yield Finding(
             "latency-drift",
             "warning",
             "Latency rises over the run",
             f"The p50 is {duration(first)} in the first third of the timeline,"
             f" {duration(last)} in the last ({change(last / first)}).",
-            f"the last third {100 * LATENCY_GROWTH:.0f} % above the first",
+            f"the last third {100 * LATENCY_GROWTH:.0f} % above the first, and their middle halves apart",
             "Something fills up (a table, a queue, a disk), or the machine slows down"
             " (heat, neighbours). A longer run tells.",
             one.phase.name,

@@ -58,6 +58,14 @@ def test_stages_of_requests_that_failed_are_not_mixed_in() -> None:
     assert "requests that failed" in found.no_breakdown
 
 
+def test_a_clock_that_is_read_late_is_said() -> None:
+    one = phase([100e-6] * 10, stage_means_s={"handler": 200e-6}, timeline=[])
+    found = analyse(run(one)).phases[0]
+    assert found.breakdown is None
+    assert "stages take 200 µs, more than the 100 µs" in found.no_breakdown
+    assert "reads its clock too late" in found.no_breakdown
+
+
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
