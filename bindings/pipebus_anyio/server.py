@@ -57,6 +57,8 @@ class Surroundings:
 
 REAL: Final = Surroundings()
 
+ADMIN: Final = "admin: "
+"""How the text of an `OSError` begins where the admin listener cannot listen."""
 _ADMIN_LIMITS: Final = Limits(max_connections=100, max_body=0, grace=1.0)
 
 
@@ -308,6 +310,6 @@ async def _admin(
                 serve(new_runtime, admin_pipeline(operated), own)
             )
         except OSError as error:  # which of the two listeners cannot have its address?
-            error.strerror = f"admin: {error.strerror or error}"
+            error.strerror = f"{ADMIN}{error.strerror or error}"
             raise
         yield admin

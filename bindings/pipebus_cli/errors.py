@@ -10,11 +10,15 @@ USAGE: Final = 2
 
 
 class CliError(Exception):
-    """Ends the command with one line. `status` 1 (default): it failed; 2: it was asked wrongly."""
+    """Ends the command with one line. `status` 1 (default): it failed; 2: it was asked wrongly.
 
-    def __init__(self, message: str, status: int = FAILED) -> None:
+    `trace` is what is written below it: where in the user's code it was.
+    """
+
+    def __init__(self, message: str, status: int = FAILED, *, trace: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.trace = trace
 
 
 def explain(error: BaseException) -> str:

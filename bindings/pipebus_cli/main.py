@@ -1,4 +1,4 @@
-"""The entry point: from arguments to an exit status, every error one line."""
+"""The entry point: from arguments to an exit status, every error a line."""
 
 import os
 import sys
@@ -15,14 +15,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
     `arguments` are the process's by default. 0: it did what was asked; 1: it could not; 2: it was
-    asked wrongly. What went wrong is one line on standard error.
+    asked wrongly. What went wrong is one line on standard error; where the user's code raised it, a
+    traceback follows.
     """
     try:
         from pipebus_cli.app import run  # needs the extra
 
         return run(list(sys.argv[1:] if arguments is None else arguments))
     except CliError as error:
-        return fail(str(error), error.status)
+        return fail(str(error), error.status, error.trace)
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
@@ -35,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
 
 
-def fail(message: str, status: int) -> int:
-    """Print an error as one line and return `status`."""
+def fail(message: str, status: int, trace: str = "") -> int:
+    """Print an error as one line, and `trace` below it; return `status`."""
     print("pipebus: error:", " ".join(message.split()), file=sys.stderr)
+    print(end=trace, file=sys.stderr)
     return status

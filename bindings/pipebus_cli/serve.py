@@ -13,18 +13,19 @@ from pipebus.limits import Limits
 from pipebus.pipeline.declare import Pipeline
 from pipebus_anyio import bind
 from pipebus_anyio.process import prepare
-from pipebus_anyio.server import Server, url_of
+from pipebus_anyio.server import ADMIN, Server, url_of
 from pipebus_cli.errors import USAGE, CliError, explain
 from pipebus_cli.options import ServingOptions, addresses, admin_addresses, banner, serve_options
 from pipebus_cli.runtimes import choose
 from pipebus_cli.supervisor import Supervisor
+from pipebus_cli.traces import explain_lifespan, failure
 from pipebus_cli.worker import SupervisorLink
 
 
 def load(target: str) -> Pipeline[Any]:
     """Return the pipeline that `MODULE:PIPELINE` names; modules are sought here first.
 
-    Raises `CliError` if there is none. What the module itself raises is its own to explain.
+    Raises `CliError` if there is none; with a traceback, if the module itself raises.
     """
     module_name, colon, path = target.partition(":")
     if not (colon and path and all(name.isidentifier() for name in module_name.split("."))):
@@ -38,6 +39,8 @@ def load(target: str) -> Pipeline[Any]:
         raise CliError(msg) from error
     except RegistrationError as error:
         raise CliError(str(error)) from error
+    except Exception as error:
+        raise failure(f"cannot import {module_name}", error) from error
     for name in path.split("."):
         try:
             found = getattr(found, name)
@@ -61,6 +64,7 @@ def serve(
     # Before anything of the user's runs, which may hang, or start programs that inherit.
     link = None if options.worker is None else SupervisorLink(options.worker)
     pipeline = new()
+    explain_lifespan(pipeline)
     ready = serve_options(options, limits, addresses(options) if link is None else link.bind)
     if link is not None:
         ready["admin"] = link.admin
@@ -93,9 +97,15 @@ def supervise(arguments: Sequence[str], options: ServingOptions, limits: Limits)
     where, admin_at = addresses(options), admin_addresses(options)
     try:
         sockets = bind.open_listeners_for(options.workers, where)
-        admin = [bind.open_listeners_for(1, one)[0] for one in admin_at]
     except OSError as error:
         raise CliError(_why_not(error, options)) from error
+    admin = []
+    for number, one in enumerate(admin_at, 1):
+        try:
+            admin += bind.open_listeners_for(1, one)
+        except OSError as error:
+            why = _why_not_on(one[0], error)
+            raise CliError(f"--admin (worker {number}): {why}") from error
     prepare("INFO", options.log_format)
     supervisor = Supervisor(
         [sys.executable, "-m", "pipebus_cli", *arguments],
@@ -119,13 +129,21 @@ def _admin_lines(admin: Sequence[Sequence[bind.ListeningSocket]]) -> list[str]:
 
 
 def _from_listening(error: BaseException) -> bool:
-    """Whether binding raised it, and not the pipeline's own lifespan."""
+    """Whether binding raised it, and no fault of this program's."""
     frames = traceback.walk_tb(error.__traceback__)
     return any(frame.f_code.co_filename == bind.__file__ for frame, _ in frames)
 
 
 def _why_not(error: OSError, options: ServingOptions) -> str:
+    reason = error.strerror or ""
+    if reason.startswith(ADMIN):
+        error.strerror = reason.removeprefix(ADMIN)
+        return f"--admin: {_why_not_on(str(options.admin), error)}"
+    return _why_not_on(options.host, error)
+
+
+def _why_not_on(host: str, error: OSError) -> str:
     if isinstance(error, socket.gaierror):
-        return f"cannot listen on {options.host}: {explain(error)}"
+        return f"cannot listen on {host}: {explain(error)}"
     text = explain(error)
     return text if text.startswith("cannot listen on ") else f"cannot listen: {text}"

@@ -2,6 +2,7 @@
 
 import ctypes
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 
 from pipebus_cli.main import main
 from tests.bindings.certificates import certificates
-from tests.cli.command import run, run_many
+from tests.cli.command import run, run_many, serving
 
 MODULES = {
     "app": "from pipebus import Pipeline\npipeline = Pipeline('app')\nthing = 3\n",
@@ -32,7 +33,27 @@ MODULES = {
         "    yield\n"
         "pipeline = Pipeline(lifespan=lifespan)\n"
     ),
+    "late": (
+        "from contextlib import asynccontextmanager\n"
+        "from pipebus import Pipeline\n"
+        "@asynccontextmanager\n"
+        "async def lifespan():\n"
+        "    yield\n"
+        "    raise RuntimeError('late')\n"
+        "pipeline = Pipeline(lifespan=lifespan)\n"
+    ),
+    "sound": (
+        "from contextlib import asynccontextmanager\n"
+        "from pipebus import Pipeline\n"
+        "@asynccontextmanager\n"
+        "async def lifespan():\n"
+        "    yield\n"
+        "pipeline = Pipeline(lifespan=lifespan)\n"
+    ),
     "syntax": "x = (\n",
+    "raising": "import json\n\ndef f():\n    json.loads('x')\n\nf()\n",
+    "silent": "try:\n    {}['x']\nexcept KeyError as error:\n    raise ValueError from error\n",
+    "generated": "exec('raise RuntimeError(\"x\")', {})\n",
 }
 
 
@@ -120,14 +141,59 @@ def test_no_target(
 
 
 @pytest.mark.parametrize(
-    ("module", "why"), [("lifespan", "no database"), ("syntax", "was never closed")]
-)
-def test_a_users_own_exception_keeps_its_traceback(here: Path, module: str, why: str) -> None:
-    result = run("serve", f"{module}:pipeline", "--port", "0", cwd=here)
-    assert result.returncode == 1
-    text = result.stderr.decode()
-    assert f"{module}.py" in text
-    assert why in text
+    ("module", "options", "line", "frames"),
+    [
+        (
+            "lifespan",
+            ["--port", "0"],
+            r"the lifespan failed: ConnectionRefusedError: \[Errno 111\] no database \(lifespan.py:5\)",
+            [5],
+        ),
+        (
+            "lifespan",
+            ["--port", "0", "--runtime", "trio"],
+            r"the lifespan failed: ConnectionRefusedError: \[Errno 111\] no database \(lifespan.py:5\)",
+            [5],
+        ),
+        ("syntax", [], r"cannot import syntax: SyntaxError: '\(' was never closed \(syntax.py:1\)", [1]),
+        ("raising", [], r"cannot import raising: JSONDecodeError: .* \(raising.py:4\)", [6, 4]),
+        ("silent", [], r"cannot import silent: ValueError \(silent.py:4\)", [2, 4]),
+        ("generated", [], r"cannot import generated: RuntimeError: x \(generated.py:1\)", [1]),
+    ],
+)  # fmt: skip
+def test_a_users_own_exception_is_a_line_and_a_traceback_of_the_users_frames(
+    here: Path, module: str, options: list[str], line: str, frames: list[int]
+) -> None:
+    result = run("serve", f"{module}:pipeline", *options, cwd=here)
+    assert (result.returncode, result.stdout) == (1, b"")
+    first, trace = result.stderr.decode().split("\n", 1)
+    assert re.fullmatch(f"pipebus: error: {line}", first), first
+    found = re.findall(r'File ".*?([^/"]+)", line (\d+)', trace)
+    assert [int(number) for name, number in found if name == f"{module}.py"] == frames
+    for hidden in ("pipebus", "importlib", "runpy", "contextlib", "asyncio", "trio"):
+        assert hidden not in trace
+
+
+def test_a_lifespan_that_fails_at_the_end_is_a_line(here: Path) -> None:
+    with serving("serve", "late:pipeline", "--port", "0", cwd=here) as server:
+        server.signal(signal.SIGTERM)
+        status, log = server.end()
+    assert status == 1
+    assert "pipebus: error: the lifespan failed: RuntimeError: late (late.py:6)\n" in log
+
+
+def test_what_others_raise_is_not_the_lifespans(here: Path, taken: int) -> None:
+    result = run("serve", "sound:pipeline", "--port", str(taken), cwd=here)
+    assert line_of(result) == f"cannot listen on 127.0.0.1 port {taken}: Address already in use"
+
+
+def test_an_admin_address_that_is_taken_names_its_option(taken: int) -> None:
+    why = f"cannot listen on 127.0.0.1 port {taken}: Address already in use"
+    one = ["echo", "--port", "0", "--admin", f"127.0.0.1:{taken}"]
+    assert line_of(run(*one)) == f"--admin: {why}"
+    assert line_of(run(*one, "--workers", "2")) == f"--admin (worker 1): {why}"
+    nowhere = line_of(run("echo", "--port", "0", "--admin", "nosuch.invalid:1"))
+    assert nowhere.startswith("--admin: cannot listen on nosuch.invalid:1: ")
 
 
 @pytest.mark.parametrize(
