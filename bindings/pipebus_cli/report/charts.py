@@ -25,6 +25,8 @@ from pipebus_cli.report.units import digits, duration, rate, share, size
 BINS: Final = 48
 STEPS: Final = 160
 MOST_TICKS: Final = 240
+ROW: Final = 56
+LETTERS: Final = 36
 LEAST_S: Final = 1e-9
 """What is drawn on a logarithmic axis is not 0."""
 COLOURS: Final = {"read": "s4", "queue": "s2", "handler": "s1", "write": "s3", OUTSIDE: "rest"}
@@ -299,23 +301,27 @@ def fairness(key: str, one: PhaseAnalysis) -> Html:
     )
 
 
+def _named(one: PhaseAnalysis) -> str:
+    """Return the name of a phase, as much as a phone has room for."""
+    name = one.phase.name
+    return name if len(name) <= LETTERS else name[: LETTERS - 1] + "…"
+
+
 def phases_throughput(key: str, analysis: Analysis) -> Html:
     """Draw the throughput of each phase as a bar."""
     highest = max(one.per_second for one in analysis.phases) or 1.0
     drawn: list[Html] = []
     for index, one in enumerate(analysis.phases):
-        top = index * 40
+        top = index * ROW
         wide = 100 * one.per_second / highest
         drawn += [
-            tag("text", one.phase.name, class_="label", x="0", y=top + 14),
-            tag(
-                "text", rate(one.per_second), class_="mark", x="100%", y=top + 14, text_anchor="end"
-            ),
-            tag("rect", class_="track", x="0", y=top + 20, width="100%", height=10),
-            tag("rect", class_="bar s1", x="0", y=top + 20, width=f"{wide:.2f}%", height=10),
+            tag("text", _named(one), class_="label", x="0", y=top + 14),
+            tag("text", rate(one.per_second), class_="mark", x="0", y=top + 30),
+            tag("rect", class_="track", x="0", y=top + 36, width="100%", height=10),
+            tag("rect", class_="bar s1", x="0", y=top + 36, width=f"{wide:.2f}%", height=10),
         ]
     told = "; ".join(f"{one.phase.name}: {rate(one.per_second)}" for one in analysis.phases)
-    return picture(key, "Throughput by phase", told, 40 * len(analysis.phases), join(drawn))
+    return picture(key, "Throughput by phase", told, ROW * len(analysis.phases), join(drawn))
 
 
 def phases_latency(key: str, analysis: Analysis) -> Html:
@@ -327,27 +333,26 @@ def phases_latency(key: str, analysis: Analysis) -> Html:
     axis = logarithmic(min(min(one) for one in figures), max(max(one) for one in figures), 5)
     drawn: list[Html] = []
     for index, (one, (p50, p99, most)) in enumerate(zip(known, figures, strict=True)):
-        top = index * 40
+        top = index * ROW
         at50, at99, at100 = (f"{100 * axis.at(value):.2f}%" for value in (p50, p99, most))
         drawn += [
-            tag("text", one.phase.name, class_="label", x="0", y=top + 14),
+            tag("text", _named(one), class_="label", x="0", y=top + 14),
             tag(
                 "text",
                 f"{duration(p50)} / {duration(p99)} / {duration(most)}",
                 class_="mark",
-                x="100%",
-                y=top + 14,
-                text_anchor="end",
+                x="0",
+                y=top + 30,
             ),
-            tag("rect", class_="track", x="0", y=top + 20, width="100%", height=10),
-            tag("line", class_="span s2", x1=at50, x2=at100, y1=top + 25, y2=top + 25),
-            tag("line", class_="span s1", x1=at50, x2=at99, y1=top + 25, y2=top + 25),
+            tag("rect", class_="track", x="0", y=top + 36, width="100%", height=10),
+            tag("line", class_="span s2", x1=at50, x2=at100, y1=top + 41, y2=top + 41),
+            tag("line", class_="span s1", x1=at50, x2=at99, y1=top + 41, y2=top + 41),
             tag(
                 "circle",
                 tag("title", f"p50 {duration(p50)}"),
                 class_="dot s1",
                 cx=at50,
-                cy=top + 25,
+                cy=top + 41,
                 r=5,
             ),
             tag(
@@ -355,7 +360,7 @@ def phases_latency(key: str, analysis: Analysis) -> Html:
                 tag("title", f"p99 {duration(p99)}"),
                 class_="dot s4",
                 cx=at99,
-                cy=top + 25,
+                cy=top + 41,
                 r=5,
             ),
             tag(
@@ -363,11 +368,11 @@ def phases_latency(key: str, analysis: Analysis) -> Html:
                 tag("title", f"max {duration(most)}"),
                 class_="dot s2",
                 cx=at100,
-                cy=top + 25,
+                cy=top + 41,
                 r=5,
             ),
         ]
-    end = 40 * len(known)
+    end = ROW * len(known)
     for mark in axis.marks:
         place = axis.at(mark)
         anchor = "start" if place < 0.04 else "end" if place > 0.96 else "middle"

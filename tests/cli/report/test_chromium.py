@@ -60,7 +60,7 @@ def several() -> Run:
         each = [count // clients] * clients
         made = phase(
             latencies(count, middle=middle, spread=0.2 + clients / 100, seed=clients),
-            name=f"{clients} clients",
+            name=f"{clients} clients, some of them with names",
             parameters={"connections": clients},
             per_client=each,
             connections_opened=clients,
