@@ -1,5 +1,6 @@
 """What the serving commands share: options, and what they make of them."""
 
+import logging
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from pipebus_anyio.tls import TLSConfig
 from pipebus_cli.errors import USAGE, CliError, explain
 from pipebus_cli.numbers import show
 from pipebus_cli.runtimes import RuntimeName
+
+logger: logging.Logger = logging.getLogger("pipebus")
 
 LimitOptions = Annotated[
     Limits | None,
@@ -81,13 +84,13 @@ class ServingOptions:
     tls_key: Path | None = None
     """Its private key, PEM; without: in the certificate's file."""
     admin: str | None = None
-    """HOST:PORT or unix:PATH of /livez, /readyz and /metrics.
-
-    With --workers each has its own port: this one and those after it."""
+    """HOST:PORT or unix:PATH of /livez, /readyz and /metrics; with --workers each has its own port:
+    this one and those after it."""
     health_routes: bool = False
     """Serve /livez and /readyz beside the pipeline's routes, too."""
     rate_limit: NumberOption | None = None
-    """Requests a second that each client may send; beyond: 429."""
+    """Requests a second that each client may send; beyond: 429. Each process counts for itself, so
+    with --workers N it may be up to N times as many."""
     rate_burst: int | None = None
     """Requests that it may send at once; by default as many as in a second."""
     trusted_proxy: tuple[str, ...] = ()
@@ -101,8 +104,8 @@ class ServingOptions:
     """Put a Server-Timing into every response."""
     tracing: bool = False
     """Record spans by OpenTelemetry's global tracer provider, which the program sets up."""
-    trace_ratio: NumberOption = 1.0
-    """Of requests without a trace context, the part that is recorded."""
+    trace_ratio: NumberOption | None = None
+    """Of requests without a trace context, the part that --tracing records; 1, all, by default."""
     access_log: bool = False
     """Log each request at its end."""
     log_format: LogFormat = "text"
@@ -116,7 +119,10 @@ class ServingOptions:
         if self.rate_burst is not None and self.rate_limit is None:
             msg = "--rate-burst needs --rate-limit"
             raise ValueError(msg)
-        if not 0.0 <= self.trace_ratio <= 1.0:
+        if self.trace_ratio is not None and not self.tracing:
+            msg = "--trace-ratio needs --tracing"
+            raise ValueError(msg)
+        if self.trace_ratio is not None and not 0.0 <= self.trace_ratio <= 1.0:
             msg = f"--trace-ratio must be 0 to 1, not {self.trace_ratio:g}"
             raise ValueError(msg)
 
@@ -176,7 +182,7 @@ def serve_options(options: ServingOptions, limits: Limits, bind: Sequence[BindTo
         request_id=options.request_id,
         server_timing=options.server_timing,
         tracer=_tracer() if options.tracing else None,
-        trace_ratio=options.trace_ratio,
+        trace_ratio=1.0 if options.trace_ratio is None else options.trace_ratio,
         access_log=options.access_log,
     )
 
@@ -187,6 +193,15 @@ def _tracer() -> Tracer:
     except ImportError as error:
         raise CliError(str(error), USAGE) from error
     return OpenTelemetryTracer()
+
+
+def warn_of_no_provider() -> None:
+    """Log that spans go nowhere, if the program, which has started, set up no tracer provider."""
+    from opentelemetry import trace  # `serve_options` has found it
+
+    kinds = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
+    if isinstance(trace.get_tracer_provider(), kinds):
+        logger.warning("--tracing: no tracer provider was set up, so no span is recorded")
 
 
 def _rate_limit(options: ServingOptions) -> RateLimit | None:
@@ -230,16 +245,32 @@ def banner(what: str, workers: int | None, server: Server) -> str:
     changed = differences(server.options.limits)
     if changed:
         lines.append(f"limits: {', '.join(changed)}")
+    clients = _clients(server.options)
+    if clients:
+        lines.append(f"clients: {', '.join(clients)}")
     lines += [f"listening at {url}" for url in server.urls]
     if workers is None:  # else each has its own, which the supervisor says
         lines += [f"admin at {url}" for url in server.admin_urls]
     return "\n".join(lines)
 
 
+def _clients(options: Options) -> list[str]:
+    """Say who counts as a client, and what each may send, where that is not the default."""
+    said = []
+    limit = options.rate_limit
+    if limit is not None:
+        said.append(f"{limit.rate:g} requests a second, {limit.size} at once")
+    if options.trusted_proxies:
+        said.append(f"trusted proxies {' '.join(options.trusted_proxies)}")
+    if options.proxy_protocol:
+        said.append("PROXY protocol")
+    return said
+
+
 def differences(limits: Limits) -> list[str]:
-    """Return the limits that are not the defaults, each as `max-body 64M (16M)`."""
+    """Return the limits that are not the defaults, each as `max-body 64M (default 16M)`."""
     return [
-        f"{field.name.replace('_', '-')} {show(value)} ({show(field.default)})"
+        f"{field.name.replace('_', '-')} {show(value)} (default {show(field.default)})"
         for field in fields(limits)
         if (value := getattr(limits, field.name)) != field.default
     ]

@@ -15,7 +15,14 @@ from pipebus_anyio import bind
 from pipebus_anyio.process import prepare
 from pipebus_anyio.server import ADMIN, Server, url_of
 from pipebus_cli.errors import USAGE, CliError, explain
-from pipebus_cli.options import ServingOptions, addresses, admin_addresses, banner, serve_options
+from pipebus_cli.options import (
+    ServingOptions,
+    addresses,
+    admin_addresses,
+    banner,
+    serve_options,
+    warn_of_no_provider,
+)
 from pipebus_cli.runtimes import choose
 from pipebus_cli.supervisor import Supervisor
 from pipebus_cli.traces import explain_lifespan, failure
@@ -75,6 +82,8 @@ def serve(
             print(text, flush=True)
         else:
             link.started(text, server)
+        if options.tracing:
+            warn_of_no_provider()
 
     try:
         choose(options.runtime).serve(

@@ -57,10 +57,8 @@ class Limits:
     max_in_flight_per_client: int | None = None
     """Likewise requests, of the address behind trusted proxies; beyond: 503."""
     max_loop_lag: float | None = None
-    """How late the event loop may be, in seconds, before new requests are answered 503.
-
-    None (default): however late. A few times a request's own time keeps those fast that are let in.
-    """
+    """How late the event loop may be, in seconds, before new requests are answered 503; None
+    (default): however late. A few times a request's own time keeps those fast that are let in."""
     rate_limit_keys: int = 100_000
     """Clients that a rate limit tells apart; further ones share what one of them may do."""
     max_buffered: int = 256 * MIB
@@ -72,9 +70,13 @@ class Limits:
 
     # one request
     max_request_line: int = 16 * KIB
+    """The request line; beyond: 414."""
     max_head: int = 64 * KIB
+    """The request line and all fields together; beyond: 431."""
     max_fields: int = 100
+    """Fields of a request's head; beyond: 431."""
     max_body: int | None = 16 * MIB
+    """The body of a request, unless its route says something else; beyond: 413."""
     request_timeout: float = 30.0
     """To the response head, from dispatch (a streamed request: from its last body byte)."""
 
@@ -100,9 +102,8 @@ class Limits:
 
     # shutdown
     drain_delay: float = 0.0
-    """How long `/readyz` says 503, and all is served as ever, before a drain begins on SIGTERM.
-
-    It gives whoever balances load the time to look elsewhere."""
+    """How long `/readyz` says 503, and all is served as ever, before a drain begins on SIGTERM:
+    whoever balances load needs that time to look elsewhere."""
     grace: float = 30.0
     """How long a drain waits for requests in flight and for lossless queues."""
     idle_grace: float = 0.25
@@ -110,13 +111,19 @@ class Limits:
 
     # the bus
     subscription_queue: int = 64
+    """Events that wait for a subscriber which names no `queue` of its own."""
     responder_queue: int = 64
+    """Likewise requests that wait for a route or responder; beyond: 503."""
     task_concurrency: int = 1_000
+    """Runs at once of an `async def` handler which names no `concurrency` of its own."""
     thread_concurrency: int = 40
+    """Likewise of a handler in threads."""
     publish_timeout: float = 30.0
+    """How long a publisher waits for room in a lossless queue."""
     topic_memo: int = 4_096
     """Topics whose routing is remembered."""
     taps_per_sweep: int = 64
+    """Calls of taps in one turn of the event loop; further ones wait for the next."""
     max_decode: int = 16 * MIB
     """Input of a codec."""
 

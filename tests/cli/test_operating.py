@@ -142,6 +142,9 @@ def test_limits_proxies_and_ids(app: Path) -> None:
         "--health-routes",
     ]  # fmt: skip
     with serving("serve", "app:pipeline", *options, cwd=app) as server:
+        assert server.banner[1] == (
+            "clients: 0.001 requests a second, 1 at once, trusted proxies 127.0.0.0/8 10.0.0.0/8"
+        )
         fields = {"X-Forwarded-For": "1.2.3.4, 10.1.1.1", "X-Request-ID": "mine"}
         status, body, headers = ask(server.port, "/", **fields)
         assert (status, body) == (200, "('1.2.3.4', 0)")
@@ -184,8 +187,14 @@ def test_spans_go_where_the_program_says(app: Path) -> None:
     with serving("serve", "traced:pipeline", "--port", "0", "--tracing", cwd=app) as server:
         ask(server.port, "/")
         server.signal(signal.SIGTERM)
-        server.end()
+        _, log = server.end()
     assert "span GET /" in server.banner
+    assert "no tracer provider" not in log
+
+
+def test_tracing_without_a_provider_is_warned_of(app: Path) -> None:
+    with serving("serve", "app:pipeline", "--port", "0", "--tracing", cwd=app) as server:
+        server.wait_logged("WARNING pipebus: --tracing: no tracer provider was set up")
 
 
 def test_tracing_without_its_extra_is_a_line(app: Path) -> None:
@@ -200,7 +209,8 @@ def test_tracing_without_its_extra_is_a_line(app: Path) -> None:
 def test_what_does_not_go_together_is_said_in_a_line(app: Path) -> None:
     serve = ["serve", "app:pipeline", "--port", "0"]
     cases = {
-        "--trace-ratio must be 0 to 1, not 2": [*serve, "--trace-ratio", "2"],
+        "--trace-ratio must be 0 to 1, not 2": [*serve, "--tracing", "--trace-ratio", "2"],
+        "--trace-ratio needs --tracing": [*serve, "--trace-ratio", "1"],
         "--rate-burst needs --rate-limit": [*serve, "--rate-burst", "5"],
         "--trusted-proxy: a trusted proxy is an address, a network or 'unix', not '10.0.0.0/99'": [*serve, "--trusted-proxy", "10.0.0.0/99"],
         "--rate-limit: RateLimit.rate must be": [*serve, "--rate-limit", "0"],
@@ -221,3 +231,15 @@ def test_what_does_not_go_together_is_said_in_a_line(app: Path) -> None:
         assert (status, out) == (2, ""), (expected, err)
         assert expected in err
         assert err.count("\n") == 1
+
+
+def test_the_help_has_a_text_for_each_option_and_no_holes(app: Path) -> None:
+    [(status, out, err)] = run_many([["serve", "--help"]], cwd=app)
+    assert (status, err) == (0, "")
+    lines = [line.strip("│ ") for line in out.splitlines() if line.startswith("│")]
+    assert [lines[at - 1] for at, line in enumerate(lines) if line == ""] == [
+        "k, M and G are powers of 1,024; durations in seconds (or 250ms, 2m)."
+    ]
+    options = [line for line in lines if line.startswith("--")]
+    assert len(options) > 50
+    assert [line for line in options if re.match(r"\S+ \S+ +\[default", line)] == []

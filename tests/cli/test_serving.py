@@ -91,7 +91,8 @@ def test_limits_come_from_options(runtime: str) -> None:
         head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 20971521\r\n\r\n"
         assert exchange(("127.0.0.1", server.port), head).startswith(b"HTTP/1.1 413 ")
     assert server.banner[1] == (
-        "limits: max-body 20M (16M), idle-timeout 5 (75), stream-idle none (60)"
+        "limits: max-body 20M (default 16M), idle-timeout 5 (default 75), "
+        "stream-idle none (default 60)"
     )
 
 
