@@ -197,10 +197,9 @@ def _tracer() -> Tracer:
 
 def warn_of_no_provider() -> None:
     """Log that spans go nowhere, if the program, which has started, set up no tracer provider."""
-    from opentelemetry import trace  # `serve_options` has found it
+    from pipebus_anyio.observe.tracing import has_provider  # `serve_options` has found it
 
-    kinds = (trace.ProxyTracerProvider, trace.NoOpTracerProvider)
-    if isinstance(trace.get_tracer_provider(), kinds):
+    if not has_provider():
         logger.warning("--tracing: no tracer provider was set up, so no span is recorded")
 
 

@@ -32,6 +32,12 @@ _BAGGAGE: Final = W3CBaggagePropagator()
 _FAILED: Final = "the tracer raised; spans are missing (this is said once)"
 
 
+def has_provider() -> bool:
+    """Return whether the program has set up OpenTelemetry's global tracer provider."""
+    kinds = (otel.ProxyTracerProvider, otel.NoOpTracerProvider)
+    return not isinstance(otel.get_tracer_provider(), kinds)
+
+
 class OpenTelemetryTracer:
     """A `Tracer` that has its spans made by OpenTelemetry: the `tracer` of `serve` and `Client`.
 
