@@ -172,3 +172,23 @@ def report(
     from pipebus_cli.report.command import report as write_report  # nobody else pays for it
 
     write_report(run_file, against, output)
+
+
+@app.command
+def top(
+    url: str = "http://127.0.0.1:9000", /, *, interval: float = 1.0, once: bool = False
+) -> None:
+    """Show what a pipebus server does now: rates, latency, queues, drops, breakers.
+
+    Parameters
+    ----------
+    url
+        http://HOST:PORT of its admin listener (--admin).
+    interval
+        Between two looks at /metrics.
+    once
+        Look twice, print and end, as is done where standard output is no terminal.
+    """
+    from pipebus_cli.top import top as show_top  # nobody else pays for it
+
+    show_top(url, interval, once=once)
