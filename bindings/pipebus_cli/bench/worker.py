@@ -42,7 +42,7 @@ def _line() -> bytes:
     """Read a line and no more: the loop waits for what comes after it."""
     line = b""
     while not line.endswith(b"\n"):
-        piece = os.read(sys.stdin.fileno(), 65_536)
+        piece = os.read(sys.stdin.fileno(), 1)
         if not piece:
             sys.exit("no job")
         line += piece
