@@ -10,8 +10,8 @@ from pipebus_cli.report.analysis import analyse
 from pipebus_cli.report.compare import compare
 from pipebus_cli.report.findings import find
 from pipebus_cli.report.markdown import document
-from tests.cli.report.runs import latencies, phase, run
-from tests.cli.report.test_page import NASTY, full, hostile
+from tests.cli.report.runs import latencies, phase, run, use
+from tests.cli.report.test_page import NASTY, full, hostile, other_settings
 
 PARSER = MarkdownIt("commonmark").enable("table")
 
@@ -91,3 +91,17 @@ def test_phases_without_a_counterpart_are_named() -> None:
     one = phase(latencies(2_000), name="one")
     made = shown(run(one, phase(latencies(2_000), name="two")), run(one))
     assert "Only in this run: two." in made
+
+
+def test_against_a_run_of_other_settings() -> None:
+    made = shown(other_settings(), full())
+    assert "**What else differs**" in made
+    assert "Only in the other run: other." in made
+    assert "| p50, open | 1.36 ms | 361 µs | -73.5 % | - | too short |" in made
+    assert "The server did not tell where its time goes." in made
+    assert "## Checks" not in made
+
+
+def test_code_in_advice_stays_code() -> None:
+    made = shown(run(phase(latencies(5_000), server=use(gc_pauses_s=[0.2]))))
+    assert "*`gc.freeze()` after start-up" in made

@@ -202,6 +202,24 @@ def test_what_is_missing_leaves_a_page(changed: dict[str, Any]) -> None:
         assert "Performance analysis" in seen.text
 
 
+def other_settings() -> Run:
+    """A run that shares a phase with `full`, and little else."""
+    shared = phase(VALUES, name="open", checks=[], stage_means_s={}, timeline=[])
+    alone = phase(VALUES, name="alone", checks=[], per_client=[1_500] * 1)
+    return run(shared, alone, options={"connections": 9, "json": "x.json"}, loop="open")
+
+
+def test_against_a_run_of_other_settings() -> None:
+    made = Seen(shown(other_settings(), full())).text
+    assert "What else differs" in made
+    assert "option connections" in made
+    assert "x.json" not in made
+    assert "Only in the other run: other." in made
+    assert "Only in this run: alone." in made
+    assert "too short" in made
+    assert "The server did not tell where its time goes." in made
+
+
 def test_ticks_without_an_answer() -> None:
     silent = [
         msgspec.structs.replace(
