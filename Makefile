@@ -6,10 +6,13 @@ JOBS ?= 2
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPILED := .compiled
+REPORTS := reports
+REPORT_ARGS ?= --duration 5
+SCENARIOS := steady rate burst clients payload errors soak overload
 NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 PACKAGES := pipebus pipebus_anyio pipebus_asyncio pipebus_trio pipebus_cli
 
-.PHONY: demo test check format lint walls types complete pytest coverage compiled bench mutation docs clean
+.PHONY: demo test check format lint walls types complete pytest coverage compiled bench report mutation docs clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -70,6 +73,21 @@ compiled: $(COMPILED)/.ready
 bench: $(READY) $(if $(findstring --compiled,$(BENCH_ARGS)),$(COMPILED)/.ready)
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
 
+# Every scenario of `pipebus bench` for a few seconds, on both runtimes, and a page for each: that of trio
+# beside asyncio's. All are made, also if a check fails; then the status is 1.
+report: $(READY)
+	@mkdir -p $(REPORTS)
+	@failed=0; for scenario in $(SCENARIOS); do \
+		against=; \
+		for runtime in asyncio trio; do \
+			run=$(REPORTS)/$$scenario-$$runtime; \
+			echo "== $$scenario, $$runtime"; \
+			$(BIN)/pipebus bench $$scenario --runtime $$runtime $(REPORT_ARGS) --json $$run.json || failed=1; \
+			$(BIN)/pipebus report $$run.json $$against -o $$run.html || failed=1; \
+			against="--against $$run.json"; \
+		done; \
+	done; ls $(REPORTS)/*.html; exit $$failed
+
 mutation: $(READY) $(VENV)/.ready-mutation
 	$(BIN)/python -m tests.mutation $(MUTATION_ARGS)
 
@@ -80,7 +98,7 @@ docs: $(READY)
 	done
 
 clean:
-	rm -rf $(VENV) $(COMPILED) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(COMPILED) $(REPORTS) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	rm -rf .hypothesis .mutation .coverage .coverage.* benchmarks/.venv benchmarks/results/*.tmp
 	find core bindings tests benchmarks examples docs -name __pycache__ -type d -prune -exec rm -rf {} +
 
