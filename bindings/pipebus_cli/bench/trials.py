@@ -78,7 +78,14 @@ def soak(bench: Bench) -> Scenario:
         count = SOAK
     loop: dict[str, Any] = {}
     if options.rate is not None:
-        loop = {"loop": "open", "rate": options.rate, "spacing": options.spacing or "fixed"}
+        # At a slow pace few, so that none is idle for so long that the server closes it.
+        few = max(2, min(64, round(options.rate)))
+        loop = {
+            "loop": "open",
+            "rate": options.rate,
+            "spacing": options.spacing or "fixed",
+            "connections": options.connections or few,
+        }
     plan = bench.plan("soak", count=count, duration=options.duration, **loop)
     phase = yield replaced(plan, looks=(lambda seen: drift_checks(seen.timeline),))
     return {**_drifts(phase.timeline)}

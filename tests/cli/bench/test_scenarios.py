@@ -163,6 +163,13 @@ def test_an_injected_fault_is_found(bench: Bench, fault: str) -> None:
         assert bench("steady", *arguments, "--count", "20", "--warmup", "0", *options) == 0
 
 
+def test_a_soak_at_a_pace_keeps_few_connections(bench: Bench) -> None:
+    assert bench("soak", "--rate", "20", "--duration", "0.5") == 0, bench.err
+    assert bench.run.loop == "open"
+    assert bench.phase.parameters["connections"] == 20
+    assert bench.phase.connections_opened == 20
+
+
 def test_a_leak_is_found(bench: Bench) -> None:
     with app("leaking") as arguments:
         assert bench("soak", *arguments, "--duration", "1.5") == 1
