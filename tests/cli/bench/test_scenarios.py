@@ -6,12 +6,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import msgspec
 import pytest
 
 from pipebus_cli.bench.run import Phase, Run
 from pipebus_cli.main import main
+from tests.bindings.certificates import certificates
 from tests.cli.bench.scripted import Connection, echo, scripted
 from tests.cli.command import PIPEBUS
 from tests.cli.command import serving as serving_ours
@@ -176,6 +178,35 @@ def test_a_leak_is_found(bench: Bench) -> None:
     assert "memory does not grow: +" in bench.err
 
 
+def test_a_server_that_answers_what_is_no_request_is_found(bench: Bench) -> None:
+    def agreeing(connection: Connection) -> None:
+        while connection.sock.recv(65_536):
+            connection.answer(b"")
+
+    with scripted(agreeing) as place:
+        url = f"http://127.0.0.1:{place.port}/"
+        assert bench("errors", url, "--expect", "any", "--duration", "0.2") == 1
+    assert "not so: a line that is no request: status 200, not closed or 400" in bench.err
+    assert "5 faults" in bench.out
+
+
+def test_over_tls_and_a_unix_socket(bench: Bench, tmp_path: Path) -> None:
+    authority, certificate, key = certificates().write(tmp_path)
+    unix = tmp_path / "echo.sock"
+    tls = ["--tls-cert", str(certificate), "--tls-key", str(key)]
+    with serving_ours("echo", "--port", "0", *tls) as server:
+        url = server.url.replace("127.0.0.1", "localhost")
+        for scenario in ("steady", "errors"):
+            options = ["--duration", "0.2", "--cacert", str(authority)]
+            assert bench(scenario, url, *options) == 0, bench.err
+        assert bench("steady", url) == 1
+        assert "tls: " in bench.err
+    with serving_ours("echo", "--uds", str(unix)):
+        url = f"http+unix://{quote(str(unix), safe='')}/"
+        for scenario in ("steady", "errors"):
+            assert bench(scenario, url, "--duration", "0.2") == 0, bench.err
+
+
 def test_a_dropped_connection_is_found(bench: Bench) -> None:
     def dropping(connection: Connection) -> None:
         if connection.number == 4:
@@ -260,6 +291,7 @@ def test_ctrl_c_ends_it_with_the_results_so_far(tmp_path: Path) -> None:
     assert_balanced(phase)
 
 
+@pytest.mark.peer("script")
 def test_a_terminal_sees_a_table(tmp_path: Path) -> None:
     typescript = tmp_path / "typescript"
     bench = f"{sys.executable} -m pipebus_cli bench steady --duration 0.5"
