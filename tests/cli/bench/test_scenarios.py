@@ -1,4 +1,4 @@
-"""`pipebus bench` as a user runs it: against its own echo server, uvicorn, and servers with a fault."""
+"""`pipebus bench` as a user runs it: against its own echo server, uvicorn, hypercorn, and servers with a fault."""
 
 import signal
 import subprocess
@@ -101,10 +101,17 @@ def test_against_our_echo(bench: Bench, scenario: str, runtime: str) -> None:
     assert "0 faults" in bench.out
 
 
+APP = "tests.peers.asgi_app:app"
+FOREIGN = {
+    "uvicorn": ("-m", "uvicorn", APP, "--port", "0", "--no-access-log"),
+    "hypercorn": ("-m", "hypercorn", APP, "--bind", "127.0.0.1:0", "--workers", "0"),
+}
+
+
+@pytest.mark.parametrize("foreign", FOREIGN)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_against_uvicorn(bench: Bench, scenario: str) -> None:
-    command = ("-m", "uvicorn", "tests.peers.asgi_app:app", "--port", "0", "--no-access-log")
-    with serving(*command) as server:
+def test_against_others_servers(bench: Bench, scenario: str, foreign: str) -> None:
+    with serving(*FOREIGN[foreign]) as server:
         options = [*SCENARIOS[scenario], "--server-pid", str(server.pid)]
         assert bench(scenario, f"{server.url}/echo", *options) == 0, bench.err
     for phase in bench.run.phases:
