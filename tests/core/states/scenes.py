@@ -11,6 +11,7 @@ from pipebus.bus.event import Event
 from pipebus.bus.exchange import Exchange
 from pipebus.engine.calls import RequestCall
 from pipebus.http.client import ClientRequest
+from pipebus.http.events import HttpFailed
 from pipebus.http.message import Request, StreamRequest
 from pipebus.http.response import Response
 from pipebus.limits import ClientLimits, Limits, Timeouts
@@ -236,7 +237,8 @@ def connection(stage: Stage, state: str, gone: str) -> Answer:
     outcome = published = ""
     for event in ends:
         outcome = event.data.outcome
-        published = f"{event.type} {getattr(event.data, 'reason', '')}".strip()
+        reason = event.data.reason if isinstance(event.data, HttpFailed) else ""
+        published = f"{event.type} {reason}".strip()
     return Answer(outcome, stage.seen_by_peer(), published)
 
 
