@@ -16,8 +16,8 @@ def start_span(tracing: Tracing, invocation: Invocation, now: float) -> None:
     if kind == "route" or kind == "error":
         exchange = invocation.exchange
         assert exchange is not None
-        if isinstance(exchange.owner, Session):
-            invocation.span = exchange.owner.span
+        assert isinstance(exchange.owner, Session), "only a connection asks for a route"
+        invocation.span = exchange.owner.span
         return
     if invocation.subscription is not None:
         declared = invocation.subscription.owner

@@ -3,11 +3,13 @@
 import pytest
 
 from pipebus.bus.event import Event
+from pipebus.engine.engine import Engine
 from pipebus.errors import ConnectError, ResponderFailed, TotalTimeout
-from pipebus.http.client import ClientRequest, ClientResponse
+from pipebus.http.client import ClientRequest, ClientResponse, Connect
 from pipebus.http.client_events import CLIENT_REQUEST, ClientResponded
 from pipebus.http.message import Request
 from pipebus.http.response import Response
+from pipebus.http.wire_h11 import H11Codec
 from pipebus.limits import Timeouts
 from pipebus.pipeline.context import Context
 from pipebus.pipeline.declare import Pipeline
@@ -195,3 +197,18 @@ def test_names_that_do_not_resolve_and_connections_that_come_too_late() -> None:
         assert isinstance(call.error, ConnectError)
         assert engine.connected("no such attempt", None, app.world.now) is None
     nothing_left(app)
+
+
+def test_a_head_that_comes_after_the_deadline_and_before_its_timer_is_late() -> None:
+    engine = Engine(Pipeline("p"), wire=H11Codec(), id_prefix="x", now=0.0)
+    request = ClientRequest("GET", "http://127.0.0.1/")
+    call = engine.http(request, 0.0, stream=True, timeouts=Timeouts(total=5.0))
+    connect = engine.next_action()
+    assert isinstance(connect, Connect)
+    conn = engine.connected(connect.attempt_id, None, 0.0)
+    assert conn is not None
+    engine.data_sent(conn, len(conn.data_to_send()), 0.0)
+    engine.receive_data(conn, b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", 6.0)
+    assert call.client_call is not None
+    assert isinstance(call.client_call.error, TotalTimeout)
+    assert engine.bus.counts.outcomes["timed_out"] == 1

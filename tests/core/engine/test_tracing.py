@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 import pytest
 
 from pipebus.bus.event import Event
+from pipebus.engine.engine import Engine
 from pipebus.http.message import Request, RequestInfo
 from pipebus.http.response import Response
+from pipebus.http.wire_h11 import H11Codec
 from pipebus.pipeline.context import Context, InlineContext
 from pipebus.pipeline.declare import Pipeline
 from pipebus.telemetry.trace import Attributes, SpanKind, TraceContext, Tracing, received
@@ -301,3 +303,20 @@ def test_a_disconnect_is_why_a_request_has_no_answer() -> None:
         app.start("GET", "/slow").cancel()
     [span] = recorder.spans
     assert (span.error, "http.response.status_code" in span.attributes) == ("disconnect", False)
+
+
+@pytest.mark.parametrize(("client", "named"), [("/run/app.sock", "/run/app.sock"), ("", None)])
+def test_a_peer_of_a_unix_socket_is_named_by_its_path(client: str, named: str | None) -> None:
+    recorder, tracing = recording()
+    pipeline: Pipeline[None] = Pipeline()
+
+    @pipeline.route("GET /")
+    def root(request: Request) -> Response:
+        return Response()
+
+    engine = Engine(pipeline, wire=H11Codec(), id_prefix="x", now=0.0, tracing=tracing)
+    link = engine.accepted(client=client, tls=False, token=None, now=0.0)
+    engine.receive_data(link, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", 0.0)
+    [span] = recorder.spans
+    assert span.attributes.get("client.address") == named
+    assert "client.port" not in span.attributes
