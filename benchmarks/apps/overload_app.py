@@ -7,6 +7,7 @@ from pipebus import Context, Pipeline, Request, Response
 pipeline: Pipeline[None] = Pipeline("overload")
 
 
+@pipeline.route("GET /few", concurrency=20, queue=20)
 @pipeline.route("GET /wait", concurrency=50)
 async def wait(request: Request, ctx: Context) -> Response:
     await ctx.sleep(0.020)

@@ -68,7 +68,7 @@ class SelectorDriver:
     name = "selector"
 
     __slots__ = (
-        "_client_tls", "_epoll", "_listeners", "_polled", "_proxy_protocol", "_runtime",
+        "_backlog", "_client_tls", "_epoll", "_listeners", "_polled", "_proxy_protocol", "_runtime",
         "_server_tls", "_stale", "_stop_watching", "_sweeping", "_told_unproxied", "_unix_mode", "_watched", "attempts",
         "engine", "host", "spawn",
     )  # fmt: skip
@@ -100,6 +100,7 @@ class SelectorDriver:
         self._watched: dict[int, Watched] = {}
         self._stale: list[Closeable] = []
         self._sweeping = False
+        self._backlog = False
         self._epoll = select.epoll()
 
     def start(self, host: "Host") -> None:
@@ -120,11 +121,14 @@ class SelectorDriver:
     def _sweep(self) -> None:
         """Serve what is ready."""
         find = self._watched.get
-        self._sweeping = True
-        if self._polled is not None:
+        ready = self._epoll.poll(0, SOCKETS_PER_SWEEP)
+        if self._polled is not None and not self._backlog:
             self._polled(self.host.now())
+        # After a full sweep others are ready, who wait since that one: the lag goes on from there.
+        self._backlog = len(ready) == SOCKETS_PER_SWEEP
+        self._sweeping = True
         try:
-            for fd, events in self._epoll.poll(0, SOCKETS_PER_SWEEP):
+            for fd, events in ready:
                 watched = find(fd)
                 if watched is not None:
                     try:
@@ -133,7 +137,7 @@ class SelectorDriver:
                         self._failed(watched, error)
         finally:
             self._sweeping = False
-            if self._polled is not None:
+            if self._polled is not None and not self._backlog:
                 self._polled(INFINITY)
             if self._stale:
                 self._close_stale()

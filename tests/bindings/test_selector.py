@@ -15,6 +15,8 @@ from pipebus.http.response import Response
 from pipebus.limits import Limits
 from pipebus.pipeline.context import Context
 from pipebus.pipeline.declare import Pipeline
+from pipebus_anyio import selector
+from pipebus_anyio.selector import SelectorDriver
 from pipebus_anyio.server import Server
 from tests.bindings.app import App
 from tests.bindings.certificates import certificates
@@ -350,3 +352,25 @@ async def test_what_is_served_outside_of_a_sweep_has_not_waited_since_the_last(
         await one.send(get("/slow") + get("/nothing"))
         assert (await one.answer()).status == 200
         assert (await one.answer()).status == 404
+
+
+async def test_the_lag_goes_on_from_a_full_sweep_to_the_next(
+    stack: Stack, app: App, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selector, "SOCKETS_PER_SWEEP", 2)
+    async with stack.serve(app.pipeline, limits=Limits(max_loop_lag=60.0)) as server:
+        peers = [Peer(connected(server.addresses[0])) for _ in range(5)]
+        for one in peers:  # accepted, and served once
+            assert (await one.ask(get("/inline"))).status == 200
+        told: list[float] = []
+        driver = server.driver
+        assert isinstance(driver, SelectorDriver)
+        monkeypatch.setattr(driver, "_polled", told.append)
+        for one in peers:
+            assert one.stream.send_some(get("/inline"))  # nobody has a turn in between
+        for one in peers:
+            assert (await one.answer()).status == 200
+        # Of the sweeps that took two, two and one the first alone was a beginning.
+        assert [moment == float("inf") for moment in told] == [False, True]
+        for one in peers:
+            await one.close()
